@@ -1,0 +1,359 @@
+"""``voxelway VERB``: the one command line; the workflow calls the same verbs.
+
+Nothing heavy is imported here: each verb imports its stage when it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pipeline import __version__
+from pipeline.errors import Exit, VoxelwayError, from_exception
+
+#: One thread a job keeps sums in one order; the workflow runs jobs side by side instead.
+THREADS = {
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser whose errors have a code."""
+
+    def error(self, message: str) -> NoReturn:
+        """Report a wrong command line as E-USAGE, exit 2."""
+        hint = f"`{self.prog} --help` tells the arguments"
+        raise VoxelwayError("E-USAGE", message, hint=hint)
+
+
+@dataclass(frozen=True)
+class StageVerb:
+    """A verb that works on one file, on a list of files or on units of a results folder."""
+
+    stage: str
+    help: str
+    positionals: tuple[str, ...]
+    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    #: options that the file form hands to the stage, beside the positionals
+    row_options: tuple[str, ...] = ()
+    #: function of the stage module that serves the file form
+    function: str = "run_file"
+
+
+def _spacing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--spacing", nargs=3, type=float, metavar=("X", "Y", "Z"), help="mm")
+
+
+def _mask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mask", metavar="OUT_MASK", help="write the brain mask here")
+
+
+def _transform(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--registration", required=True, metavar="OUT_DIR", help="of `register`")
+    parser.add_argument("--labels", action="store_true", help="nearest neighbour, keep the type")
+    parser.add_argument("--inverse", action="store_true", help="from fixed to moving")
+
+
+def _target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", metavar="SUFFIX", help="contrast to make, as FLAIR")
+
+
+def _uncertainty(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--uncertainty", metavar="OUT", help="write the entropy map here")
+
+
+def _labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labels", metavar="FILE", help="dseg.tsv with names of the labels")
+
+
+VERBS: dict[str, StageVerb] = {
+    "preprocess": StageVerb(
+        "preprocess",
+        "reorient, correct the bias field, find the brain, scale the intensities",
+        ("input", "output"),
+        _mask,
+        ("mask",),
+    ),
+    "denoise": StageVerb("denoise", "estimate the noise and remove it", ("input", "output")),
+    "superres": StageVerb(
+        "superres", "thick slices to isotropic voxels", ("input", "output"), _spacing, ("spacing",)
+    ),
+    "register": StageVerb(
+        "register",
+        "affine and diffeomorphic registration, both directions",
+        ("moving", "fixed", "output"),
+    ),
+    "transform": StageVerb(
+        "register",
+        "apply a registration to an image or to labels",
+        ("input", "reference", "output"),
+        _transform,
+        ("registration", "labels", "inverse"),
+        "run_transform",
+    ),
+    "synthesize": StageVerb(
+        "synthesize", "make a contrast that was not acquired", ("input", "output"), _target,
+        ("target",),
+    ),
+    "segment": StageVerb(
+        "segment", "label tissues and lesions", ("input", "output"), _uncertainty, ("uncertainty",)
+    ),
+    "evaluate": StageVerb(
+        "evaluate", "compare with a reference", ("predicted", "reference", "output"), _labels,
+        ("labels",),
+    ),
+    "export-seg": StageVerb(
+        "export", "labels as DICOM SEG on their series", ("labels", "series", "output")
+    ),
+}  # fmt: skip
+
+
+def build_parser() -> Parser:
+    """The command line with all verbs."""
+    parser = Parser(prog="voxelway", description="Medical imaging pipeline, stage by stage.")
+    parser.add_argument("--version", action="version", version=f"voxelway {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+    for name, verb in VERBS.items():
+        _add_stage_verb(verbs, name, verb)
+    _add_plain_verbs(verbs)
+    return parser
+
+
+def _add_stage_verb(verbs: Any, name: str, verb: StageVerb) -> None:
+    parser = verbs.add_parser(name, help=verb.help, description=verb.help.capitalize() + ".")
+    for positional in verb.positionals:
+        parser.add_argument(positional, nargs="?", metavar=positional.upper())
+    verb.options(parser)
+    parser.add_argument("--method", help="method of the stage (`voxelway doctor` lists them)")
+    parser.add_argument("--model", type=Path, metavar="BUNDLE", help="model of a learned method")
+    parser.add_argument("--batch", type=Path, metavar="FILE.tsv", help="one row a file, columns "
+                        + ", ".join((*verb.positionals, *verb.row_options)))  # fmt: skip
+    parser.add_argument("--config", type=Path, help="configuration whose section is used")
+    parser.add_argument("--params", type=json.loads, default={}, help="section as JSON")
+    parser.add_argument("--results", type=Path, help="work on units of this results folder")
+    parser.add_argument("--unit", nargs="+", metavar="sub-X_ses-Y", help="units to work on")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="record refused units in their status, exit 0"
+    )
+    parser.set_defaults(run=_run_stage_verb, stage_verb=verb)
+
+
+def _add_plain_verbs(verbs: Any) -> None:
+    phantom = verbs.add_parser("phantom", help="write the embedded cohort as DICOM, with truth")
+    phantom.add_argument("output", type=Path, metavar="OUT_DIR")
+    phantom.add_argument("--subjects", type=int, default=6)
+    phantom.add_argument("--spacing", type=float, default=2.0, help="mm")
+    phantom.add_argument("--seed", type=int, default=0)
+    phantom.set_defaults(run=_run_phantom)
+
+    index = verbs.add_parser("index", help="read the headers of a DICOM folder, gate, select")
+    index.add_argument("dicom", type=Path, metavar="DICOM_DIR")
+    index.add_argument("results", type=Path, metavar="RESULTS")
+    index.set_defaults(run=_run_index)
+
+    convert = verbs.add_parser("convert", help="DICOM folder to BIDS NIfTI, with quarantine.tsv")
+    convert.add_argument("dicom", type=Path, metavar="DICOM_DIR")
+    convert.add_argument("output", type=Path, metavar="OUT_DIR")
+    convert.set_defaults(run=_run_convert)
+
+    ingest = verbs.add_parser("ingest", help="convert the indexed series of units")
+    ingest.add_argument("--results", type=Path, required=True)
+    ingest.add_argument("--unit", nargs="+", required=True, metavar="sub-X_ses-Y")
+    ingest.add_argument("--keep-going", action="store_true")
+    ingest.set_defaults(run=_run_units_verb, stage="ingest")
+
+    report = verbs.add_parser("report", help="QC pages of the subjects and of the cohort")
+    report.add_argument("results", type=Path, metavar="RESULTS")
+    report.add_argument("--unit", nargs="+", metavar="sub-X_ses-Y", help="only these pages")
+    report.add_argument("--cohort", action="store_true", help="only the cohort's page and tables")
+    report.set_defaults(run=_run_report)
+
+    train = verbs.add_parser("train", help="train a model bundle")
+    train.add_argument("stage", metavar="STAGE")
+    train.add_argument("--config", type=Path, required=False, metavar="FILE")
+    train.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
+    train.add_argument("--results", type=Path, help="results folder with the training subjects")
+    train.set_defaults(run=_run_train)
+
+    template = verbs.add_parser("template", help="write the registration template")
+    template.add_argument("output", type=Path, metavar="OUT_DIR")
+    template.set_defaults(run=_run_template)
+
+    shown = verbs.add_parser("status", help="one line a subject and stage")
+    shown.add_argument("results", type=Path, metavar="RESULTS")
+    shown.add_argument("--failures", action="store_true", help="only what failed; exit 5 if any")
+    shown.set_defaults(run=_run_status)
+
+    doctor = verbs.add_parser("doctor", help="what this machine can run, what is missing")
+    doctor.set_defaults(run=_run_doctor)
+    for parser in (index, convert, ingest, report, train, template):
+        _add_configuration(parser)
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    if not any(action.dest == "config" for action in parser._actions):
+        parser.add_argument("--config", type=Path, help="configuration whose section is used")
+    parser.add_argument("--params", type=json.loads, default={}, help="section as JSON")
+
+
+def _params(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
+    from pipeline import config
+
+    chosen: dict[str, Any] = {}
+    if arguments.config is not None:
+        whole = config.read(arguments.config)
+        chosen = {**(whole.get(stage) or {}), "seed": whole.get("seed", 0)}
+    chosen = {**chosen, **arguments.params}
+    if getattr(arguments, "method", None):
+        chosen["method"] = arguments.method
+    seed = chosen.pop("seed", 0)
+    return {**config.section(stage, chosen), "seed": seed}
+
+
+def _stage(name: str) -> Any:
+    return importlib.import_module(f"pipeline.{name}.stage")
+
+
+def _run_stage_verb(arguments: argparse.Namespace) -> int:
+    verb: StageVerb = arguments.stage_verb
+    if arguments.results is not None:
+        arguments.stage = verb.stage
+        return _run_units_verb(arguments)
+    return _run_file_verb(arguments, verb)
+
+
+def _run_units_verb(arguments: argparse.Namespace) -> int:
+    from pipeline import runner
+    from pipeline.paths import Results, Unit
+
+    if not arguments.unit:
+        raise VoxelwayError("E-USAGE", "--results needs --unit")
+    try:
+        units = [Unit.parse(text) for text in arguments.unit]
+    except ValueError as error:
+        raise VoxelwayError("E-USAGE", str(error)) from error
+    params = _params(arguments, arguments.stage)
+    model = getattr(arguments, "model", None)
+    setup = runner.Setup(Results(arguments.results), params, model, arguments.keep_going)
+    return runner.run_units(_stage(arguments.stage), units, setup)
+
+
+def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
+    from pipeline import files, runner
+    from pipeline.task import Task
+
+    columns = (*verb.positionals, *verb.row_options)
+    if arguments.batch is not None:
+        rows = files.read_tsv(arguments.batch)
+        missing = set(verb.positionals) - set(rows[0] if rows else ())
+        if missing:
+            raise VoxelwayError("E-USAGE", f"{arguments.batch} lacks the columns {missing}")
+    else:
+        row = {name: getattr(arguments, name) for name in columns}
+        missing = {name for name in verb.positionals if row[name] is None}
+        if missing:
+            raise VoxelwayError("E-USAGE", f"missing: {', '.join(sorted(missing)).upper()}")
+        rows = [{name: value for name, value in row.items() if value not in (None, False)}]
+    params = _params(arguments, verb.stage)
+    stage = _stage(verb.stage)
+    runner.seed_everything(int(params["seed"]))
+    code = runner.stage_code(verb.stage, params.get("method"))
+    digest = runner.model_digest(arguments.model)
+    prepared = stage.prepare(params, arguments.model)
+    function = getattr(stage, verb.function)
+
+    def work(row: Mapping[str, Any]) -> None:
+        function(Task(verb.stage, params, code, digest), prepared, row)
+
+    if arguments.batch is None:
+        work(rows[0])
+        return Exit.DONE
+    return runner.run_rows(work, rows)
+
+
+def _run_phantom(arguments: argparse.Namespace) -> int:
+    from pipeline.phantom.cohort import write_cohort
+
+    write_cohort(arguments.output, arguments.subjects, arguments.spacing, arguments.seed)
+    return Exit.DONE
+
+
+def _run_index(arguments: argparse.Namespace) -> int:
+    from pipeline.ingest.index import index_folder
+    from pipeline.paths import Results
+
+    params = _params(arguments, "ingest")
+    return index_folder(arguments.dicom, Results(arguments.results), params)
+
+
+def _run_convert(arguments: argparse.Namespace) -> int:
+    from pipeline.ingest.convert import convert_folder
+
+    return convert_folder(arguments.dicom, arguments.output, _params(arguments, "ingest"))
+
+
+def _run_report(arguments: argparse.Namespace) -> int:
+    from pipeline.paths import Results, Unit
+    from pipeline.report import pages
+
+    params = _params(arguments, "report")
+    units = [Unit.parse(text) for text in arguments.unit or ()]
+    return pages.write_pages(Results(arguments.results), params, units, cohort=arguments.cohort)
+
+
+def _run_train(arguments: argparse.Namespace) -> int:
+    module = importlib.import_module(f"pipeline.{arguments.stage}.train")
+    params = _params(arguments, arguments.stage)
+    return int(module.train(params, arguments.out, arguments.results))
+
+
+def _run_template(arguments: argparse.Namespace) -> int:
+    from pipeline.register.template import write_template
+
+    write_template(arguments.output, _params(arguments, "register"))
+    return Exit.DONE
+
+
+def _run_status(arguments: argparse.Namespace) -> int:
+    from pipeline.overview import print_status
+
+    return print_status(arguments.results, failures=arguments.failures)
+
+
+def _run_doctor(arguments: argparse.Namespace) -> int:
+    from pipeline.doctor import print_findings
+
+    return print_findings()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; errors are one paragraph with a code, never a traceback."""
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        arguments = build_parser().parse_args(argv)
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        coded = from_exception(error)
+        if coded.code == "E-INTERNAL" and os.environ.get("VOXELWAY_TRACEBACK"):
+            raise
+        print(str(coded), file=sys.stderr)
+        return coded.exit
+
+
+if __name__ == "__main__":
+    sys.exit(main())

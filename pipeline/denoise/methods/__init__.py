@@ -1,0 +1,1 @@
+"""Methods of the denoise stage, one a file."""

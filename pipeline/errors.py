@@ -1,0 +1,173 @@
+"""Coded errors: what happened, to which subject and file, and what to do.
+
+Every error that a user can meet is a :class:`VoxelwayError` with a code from :data:`CODES`.
+The code decides the exit status of the command: 2 the command or the configuration is wrong,
+3 the input was refused, 4 something outside Voxelway failed.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit status of every ``voxelway`` verb."""
+
+    DONE = 0
+    COMMAND = 2
+    REFUSED = 3
+    OUTSIDE = 4
+    SOME = 5
+
+
+@dataclass(frozen=True)
+class Code:
+    """One entry of the table: the exit status and the standing advice."""
+
+    exit: Exit
+    meaning: str
+
+
+_C, _R, _O = Exit.COMMAND, Exit.REFUSED, Exit.OUTSIDE
+
+CODES: dict[str, Code] = {
+    # the command or the configuration
+    "E-USAGE": Code(_C, "the command line is wrong"),
+    "E-CONFIG-FILE": Code(_C, "the configuration file can't be read"),
+    "E-CONFIG-KEY": Code(_C, "the configuration has a key that does not exist"),
+    "E-CONFIG-VALUE": Code(_C, "a configuration value has the wrong type or range"),
+    "E-CONFIG-PATH": Code(_C, "a path of the configuration does not exist"),
+    "E-METHOD": Code(_C, "no such method in this stage"),
+    "E-TEMPLATE": Code(_C, "no such template"),
+    "E-MANIFEST": Code(_C, "the manifest does not have the columns it must have"),
+    # images
+    "E-IMG-MISSING": Code(_R, "an input image does not exist"),
+    "E-IMG-UNREADABLE": Code(_R, "an image can't be read"),
+    "E-IMG-CHANGED": Code(_R, "an image is not the one its sidecar describes"),
+    "E-IMG-4D": Code(_R, "the image is not three-dimensional"),
+    "E-IMG-AFFINE": Code(_R, "the affine is singular or its axes are not orthogonal"),
+    "E-IMG-NAN": Code(_R, "the image holds NaN or infinite values"),
+    "E-IMG-EMPTY": Code(_R, "the image is constant"),
+    "E-IMG-SLICES": Code(_R, "the image has too few slices"),
+    "E-IMG-GRID": Code(_R, "two images that must share a grid do not"),
+    "E-IMG-MODALITY": Code(_R, "the method does not take this contrast"),
+    "E-IMG-INPUT": Code(_R, "the subject has no image that this stage can use"),
+    "E-MASK-EMPTY": Code(_R, "a mask is empty or implausibly small"),
+    "E-LABELS": Code(_R, "the label image is not one"),
+    "E-OVERLAP": Code(_R, "two images do not overlap after alignment"),
+    "E-TRUTH": Code(_R, "the reference data are incomplete"),
+    "E-SIGNAL": Code(_R, "the image holds too little signal for a sound estimate"),
+    # earlier stages, models
+    "E-UPSTREAM": Code(_R, "an earlier stage of this subject did not finish"),
+    "E-TRAIN-DATA": Code(_R, "too few subjects to train on"),
+    "E-MODEL-MISSING": Code(_R, "the model bundle does not exist or lacks a file"),
+    "E-MODEL-CHECKSUM": Code(_R, "the model's weights are not those its metadata describes"),
+    "E-MODEL-INPUT": Code(_R, "the model was made for another input"),
+    # DICOM
+    "E-DCM-FOLDER": Code(_R, "the DICOM folder is empty"),
+    "E-DCM-NONE": Code(_R, "the folder holds no DICOM image"),
+    "E-DCM-SERIES": Code(_R, "the DICOM series does not fit the labels"),
+    "D-NOT-DICOM": Code(_R, "the file is no DICOM"),
+    "D-TRUNCATED": Code(_R, "a file ends before its pixels do"),
+    "D-UNREADABLE": Code(_R, "a file can't be parsed"),
+    "D-SLICES-MISSING": Code(_R, "slices are missing from the series"),
+    "D-SLICES-DUPLICATE": Code(_R, "two slices share a position"),
+    "D-SLICES-FEW": Code(_R, "the series has too few slices"),
+    "D-SPACING-VARIABLE": Code(_R, "the distance between slices varies"),
+    "D-SPACING-NONE": Code(_R, "the pixel spacing is not given"),
+    "D-POSITION-NONE": Code(_R, "position or orientation is not given"),
+    "D-MIXED-PATIENT": Code(_R, "several patients or studies in one series"),
+    "D-MIXED-FRAME": Code(_R, "several frames of reference in one series"),
+    "D-MIXED-ORIENTATION": Code(_R, "several orientations in one series"),
+    "D-MIXED-PIXELS": Code(_R, "several image or pixel sizes in one series"),
+    "D-NO-PATIENT": Code(_R, "the series names no patient"),
+    "D-CONVERT": Code(_R, "the series could not be converted"),
+    "D-GEOMETRY": Code(_R, "the converted image does not agree with the headers"),
+    "D-BURNED-IN": Code(_R, "the pixels may show the patient's name"),
+    "D-LOCALIZER": Code(_R, "a localizer, left out"),
+    "D-DERIVED": Code(_R, "a derived image, left out"),
+    "D-NOT-IMAGE": Code(_R, "an object without an image, left out"),
+    "D-CONTRAST": Code(_R, "no rule of the protocol takes this series, left out"),
+    "D-DUPLICATE-CONTRAST": Code(_R, "a better series of the same contrast was taken, left out"),
+    # the outside
+    "E-DISK-FULL": Code(_O, "the disk is full"),
+    "E-DIR-WRITE": Code(_O, "a folder can't be written"),
+    "E-FILE-READ": Code(_O, "a file can't be read"),
+    "E-TOOL": Code(_O, "a program that Voxelway calls is missing or failed"),
+    "E-MEMORY": Code(_O, "the memory did not suffice"),
+    "E-GPU": Code(_O, "a GPU was asked for and none is visible"),
+    "E-INTERNAL": Code(_O, "a fault of Voxelway itself"),
+}
+
+
+class VoxelwayError(Exception):
+    """An error with a code, the place where it happened and what to do about it.
+
+    Args:
+        code: a key of :data:`CODES`.
+        what: what happened, with the observed values, one sentence.
+        where: the file or subject it happened to; never a patient's name or an original UID.
+        hint: what the user can do.
+    """
+
+    def __init__(self, code: str, what: str, *, where: str = "", hint: str = "") -> None:
+        if code not in CODES:
+            raise KeyError(f"unknown error code {code}")
+        self.code = code
+        self.what = what
+        self.where = where
+        self.hint = hint
+        super().__init__(self.message)
+
+    @property
+    def exit(self) -> Exit:
+        """Exit status that this code stands for."""
+        return CODES[self.code].exit
+
+    @property
+    def message(self) -> str:
+        """The error as one paragraph, without its code."""
+        parts = [self.what.rstrip(".") + "."]
+        if self.where:
+            parts.append(f"In {self.where}.")
+        if self.hint:
+            parts.append(self.hint.rstrip(".") + ".")
+        return " ".join(parts)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (self.code, self.what, self.where, self.hint))
+
+
+def _rebuild(code: str, what: str, where: str, hint: str) -> VoxelwayError:
+    return VoxelwayError(code, what, where=where, hint=hint)
+
+
+def from_os_error(error: OSError, where: str = "") -> VoxelwayError:
+    """Turn an operating system's error into a coded one."""
+    where = where or str(error.filename or "")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "Free some space and run the same command again; nothing half-written was kept"
+        return VoxelwayError("E-DISK-FULL", "The disk is full", where=where, hint=hint)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        hint = "Choose another folder, or change its permissions"
+        return VoxelwayError("E-DIR-WRITE", f"{error.strerror}", where=where, hint=hint)
+    return VoxelwayError("E-FILE-READ", f"{error.strerror or error}", where=where)
+
+
+def from_exception(error: BaseException, where: str = "") -> VoxelwayError:
+    """Turn any exception into a coded one; what has no code of its own is E-INTERNAL."""
+    if isinstance(error, VoxelwayError):
+        return error
+    if isinstance(error, MemoryError):
+        hint = "Give the job more memory, or lower the resolution"
+        return VoxelwayError("E-MEMORY", "The memory did not suffice", where=where, hint=hint)
+    if isinstance(error, OSError):
+        return from_os_error(error, where)
+    text = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    hint = "The log has the traceback; please report it"
+    return VoxelwayError("E-INTERNAL", text, where=where, hint=hint)

@@ -1,0 +1,44 @@
+"""Registry of methods: one module a method under ``pipeline/STAGE/methods``.
+
+A method module has a function ``create(params, model)`` that returns the stage's callable, and a
+constant ``LEARNED`` that says whether it needs a model bundle. Adding a method is adding a file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import VoxelwayError
+
+
+def available(stage: str) -> list[str]:
+    """Names of the methods of a stage, sorted, without importing them."""
+    folder = Path(__file__).parent / stage / "methods"
+    return sorted(info.name for info in pkgutil.iter_modules([str(folder)]))
+
+
+def module_name(stage: str, method: str) -> str:
+    """Dotted name of the module of one method.
+
+    Raises:
+        VoxelwayError: E-METHOD when the stage has no such method.
+    """
+    if method not in available(stage):
+        known = ", ".join(available(stage))
+        hint = f"Methods of {stage}: {known}"
+        raise VoxelwayError("E-METHOD", f"{stage} has no method {method!r}", hint=hint)
+    return f"pipeline.{stage}.methods.{method}"
+
+
+def create(stage: str, method: str, params: Mapping[str, Any], model: Path | None = None) -> Any:
+    """Import a method and make it ready, once for any number of subjects."""
+    module = importlib.import_module(module_name(stage, method))
+    if module.LEARNED and model is None:
+        hint = "Give --model, or choose a training-free method"
+        what = f"The method {method} of {stage} needs a model bundle"
+        raise VoxelwayError("E-MODEL-MISSING", what, hint=hint)
+    return module.create(params, model)

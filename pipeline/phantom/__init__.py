@@ -1,0 +1,1 @@
+"""The embedded cohort: real anatomy with known truth, written as DICOM."""

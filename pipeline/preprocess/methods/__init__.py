@@ -1,0 +1,1 @@
+"""Methods of the preprocess stage, one a file."""

@@ -1,0 +1,1 @@
+"""Methods of the register stage, one a file."""

@@ -1,0 +1,1 @@
+"""Methods of the segment stage, one a file."""

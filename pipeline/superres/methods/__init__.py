@@ -1,0 +1,1 @@
+"""Methods of the superres stage, one a file."""

@@ -1,0 +1,1 @@
+"""Methods of the synthesize stage, one a file."""

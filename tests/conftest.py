@@ -1,0 +1,8 @@
+"""Shared set-up of all tests."""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
