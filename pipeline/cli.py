@@ -251,6 +251,7 @@ def _run_units_verb(arguments: argparse.Namespace) -> int:
 
 def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
     from pipeline import files, runner
+    from pipeline.methods import stage_code
     from pipeline.task import Task
 
     columns = (*verb.positionals, *verb.row_options)
@@ -268,7 +269,7 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
     params = _params(arguments, verb.stage)
     stage = _stage(verb.stage)
     runner.seed_everything(int(params["seed"]))
-    code = runner.stage_code(verb.stage, params.get("method"))
+    code = stage_code(verb.stage, params)
     digest = runner.model_digest(arguments.model)
     prepared = stage.prepare(params, arguments.model)
     function = getattr(stage, verb.function)

@@ -61,6 +61,8 @@ def read_field(path: Path) -> sitk.Image:
 def _read(path: Path) -> sitk.Image:
     if not path.is_file():
         raise VoxelwayError("E-IMG-MISSING", "The image does not exist", where=str(path))
+    if path.name.endswith((".nii", ".nii.gz")):
+        _check_nifti(path)
     try:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -70,6 +72,22 @@ def _read(path: Path) -> sitk.Image:
             raise VoxelwayError("E-IMG-AFFINE", what, where=str(path)) from error
         reason = text.strip().splitlines()[-1][:200]
         raise VoxelwayError("E-IMG-UNREADABLE", reason, where=str(path)) from error
+
+
+def _check_nifti(path: Path) -> None:
+    """Refuse a NIfTI that ends early or holds NaN: ITK fills and zeroes those without a word."""
+    import nibabel as nib
+
+    try:
+        values = nib.load(path).dataobj.get_unscaled()
+    except Exception as error:  # nibabel raises many kinds, zlib's and its own among them
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        hint = "It was cut off or is no NIfTI; copy or convert it again"
+        raise VoxelwayError("E-IMG-UNREADABLE", reason, where=str(path), hint=hint) from error
+    if values.dtype.kind == "f":
+        bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise VoxelwayError("E-IMG-NAN", f"{bad} voxels are NaN or infinite", where=str(path))
 
 
 def check_geometry(image: sitk.Image, where: str, *, min_slices: int) -> None:

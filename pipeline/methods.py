@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import VoxelwayError
+from pipeline.fingerprint import code_fingerprint
 
 
 def available(stage: str) -> list[str]:
@@ -42,3 +43,20 @@ def create(stage: str, method: str, params: Mapping[str, Any], model: Path | Non
         what = f"The method {method} of {stage} needs a model bundle"
         raise VoxelwayError("E-MODEL-MISSING", what, hint=hint)
     return module.create(params, model)
+
+
+def stage_code(stage: str, params: Mapping[str, Any]) -> str:
+    """Fingerprint of a stage with the methods that its parameters name, and no others."""
+    named = sorted(set(_texts(params)) & set(available(stage)))
+    modules = [module_name(stage, method) for method in named]
+    return code_fingerprint(f"pipeline.{stage}.stage", *modules)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _texts(item)]
+    return []

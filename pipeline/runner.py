@@ -12,8 +12,7 @@ from typing import Any, Protocol
 
 from pipeline import files, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
-from pipeline.fingerprint import code_fingerprint
-from pipeline.methods import module_name
+from pipeline.methods import stage_code
 from pipeline.paths import Results, Unit, sidecar
 from pipeline.task import UnitTask
 
@@ -47,14 +46,6 @@ class Setup:
     keep_going: bool = False
 
 
-def stage_code(stage: str, method: str | None) -> str:
-    """Fingerprint of a stage with one of its methods."""
-    entries = [f"pipeline.{stage}.stage"]
-    if method:
-        entries.append(module_name(stage, method))
-    return code_fingerprint(*entries)
-
-
 def model_digest(model: Path | None) -> str:
     """SHA-256 of a bundle's metadata, which holds that of the weights; empty without a model."""
     if model is None:
@@ -85,8 +76,7 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
     Refused input (exit 3) and faults of our own stop the unit only. Failures of the outside
     (exit 4: disk, memory, programs) end the call without a status, so that it is run again.
     """
-    method = setup.params.get("method")
-    code = stage_code(stage.NAME, method)
+    code = stage_code(stage.NAME, setup.params)
     model = model_digest(setup.model)
     prepared: Any = None
     outcomes: list[status.State] = []

@@ -1,0 +1,1 @@
+"""Helpers of the workflow: plain functions, tested without Snakemake."""

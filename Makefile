@@ -1,0 +1,53 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# pip's index for torch, where the default one has no build for this machine, for example
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
+
+.PHONY: setup demo test unit lint docs lock clean
+
+setup: .venv/ready
+
+.venv/ready: envs/requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: make $@ PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	ln -sfn workflow/profiles/local local
+	ln -sfn workflow/profiles/slurm slurm
+	touch $@
+
+demo: setup
+	$(BIN)/voxelway phantom demo
+	$(BIN)/snakemake --profile local
+	@echo "Open demo/results/qc/index.html in a browser."
+
+test: setup lint
+	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/dag
+	$(BIN)/pytest tests/e2e
+
+unit: setup
+	$(BIN)/pytest -n 2 tests/unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint --config dicom=tests evaluate='{truth: ""}'
+
+docs: setup
+	$(BIN)/python -m workflow.lib.handbook config/README.md
+
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet torch==2.13.0
+	.venv-lock/bin/pip install --quiet -r envs/requirements.in
+	.venv-lock/bin/pip freeze --exclude-editable | sed 's/^\(torch==[^+]*\)+.*/\1/' > envs/requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf demo .snakemake

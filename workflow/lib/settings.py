@@ -1,0 +1,77 @@
+"""The configuration of a run, and each rule's own slice of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline import config as configuration
+from pipeline.errors import VoxelwayError
+from pipeline.fingerprint import code_fingerprint
+from pipeline.methods import module_name, stage_code
+from pipeline.register.names import known_template
+
+
+def check(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a configuration before the DAG is built: schema, methods, paths.
+
+    Raises:
+        VoxelwayError: E-CONFIG-KEY, E-CONFIG-VALUE, E-CONFIG-PATH, E-METHOD, E-TEMPLATE,
+            E-DIR-WRITE.
+    """
+    settings = configuration.resolve(raw)
+    for stage in configuration.SECTIONS:
+        method = settings[stage].get("method")
+        if method is not None:
+            module_name(stage, method)
+    known_template(settings["register"]["template"])
+    _check_folder("dicom", settings["dicom"])
+    if not any(Path(settings["dicom"]).iterdir()):
+        hint = "Put the DICOM files there, in folders of any depth"
+        raise VoxelwayError(
+            "E-DCM-FOLDER", "The folder is empty", where=settings["dicom"], hint=hint
+        )
+    truth = settings["evaluate"]["truth"]
+    if truth:
+        _check_folder("evaluate.truth", truth)
+    _check_writable(Path(settings["results"]))
+    return settings
+
+
+def _check_folder(key: str, folder: str) -> None:
+    if not Path(folder).is_dir():
+        hint = "`make demo` writes the demo's data; for your own, set the path in the configuration"
+        raise VoxelwayError("E-CONFIG-PATH", f"{key}: no folder {folder}", hint=hint)
+
+
+def _check_writable(folder: Path) -> None:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        hint = "Choose another `results`, or change its permissions"
+        raise VoxelwayError("E-DIR-WRITE", "The folder can't be written", where=str(place),
+                            hint=hint)  # fmt: skip
+
+
+def template_label(settings: Mapping[str, Any]) -> str:
+    """Label of the registration template in file names."""
+    return known_template(settings["register"]["template"])
+
+
+def slice_of(settings: Mapping[str, Any], section: str) -> str:
+    """One section and the seed as JSON: what a rule's command gets, and what reruns it."""
+    return json.dumps({**settings[section], "seed": settings["seed"]}, sort_keys=True)
+
+
+def code_of(settings: Mapping[str, Any], stage: str) -> str:
+    """Fingerprint of a stage's code with the methods that the configuration chose."""
+    return stage_code(stage, settings[stage])
+
+
+def code_of_modules(*modules: str) -> str:
+    """Fingerprint of modules that are no stage: index, template, training, cohort page."""
+    return code_fingerprint(*modules)

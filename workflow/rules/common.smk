@@ -1,0 +1,104 @@
+"""What the rules share. Functions only: the rules are in the files beside this one."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from pipeline.errors import VoxelwayError
+from pipeline.paths import Results, Unit
+from workflow.lib import arrivals, cohort, resources as needs, settings
+
+# the rules call `voxelway`: that of the environment that runs this Snakemake, if none is active
+if shutil.which("voxelway") is None:
+    os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
+
+# what one unit's paths look like, with Snakemake's wildcards in place of the labels
+UNIT = Unit("{subject}", "{session}")
+
+
+def refuse(error):
+    """End with the coded paragraph instead of a traceback."""
+    print(str(error), file=sys.stderr)
+    sys.exit(int(error.exit))
+
+
+try:
+    SETTINGS = settings.check(config)
+    RESULTS = Results(Path(SETTINGS["results"]))
+    if workflow.is_main_process:
+        arrivals.refresh(RESULTS, Path(SETTINGS["dicom"]))
+except VoxelwayError as error:
+    refuse(error)
+
+
+TEMPLATE = RESULTS.model("register", settings.template_label(SETTINGS))
+SYNTHESIS = RESULTS.model("synthesize", SETTINGS["synthesize"]["method"])
+
+
+wildcard_constraints:
+    subject="[0-9A-Za-z]+",
+    session="[0-9A-Za-z]+",
+
+
+def indexed():
+    """The manifest; Snakemake builds the rest of the DAG once the index has run."""
+    return cohort.load(Path(checkpoints.index.get().output.manifest))
+
+
+def statuses(stage):
+    """Input function: the status of this stage for every unit of the cohort."""
+    return lambda wildcards: [RESULTS.status(stage, unit) for unit in indexed().units]
+
+
+def training_statuses(wildcards):
+    """The images that a model is trained on: those of the manifest's training split."""
+    return [RESULTS.status("superres", unit) for unit in indexed().split("train")]
+
+
+def voxels(wildcards):
+    """Voxels of the unit's common grid."""
+    unit = Unit(wildcards.subject, wildcards.session)
+    return cohort.load(RESULTS.manifest).isotropic_voxels(unit)
+
+
+def memory(stage):
+    """Resource function: megabytes from the image's size, more with each attempt."""
+    return lambda wildcards, attempt: needs.memory_mb(stage, voxels(wildcards), attempt)
+
+
+def runtime(stage):
+    """Resource function: minutes from the image's size, more with each attempt."""
+    return lambda wildcards, attempt: needs.minutes(stage, voxels(wildcards), attempt)
+
+
+slice_of = partial(settings.slice_of, SETTINGS)
+code_of = partial(settings.code_of, SETTINGS)
+
+
+def failures(at_end_of_failed_run):
+    """Print the table of failures; make this run fail when there are any."""
+    results = shlex.quote(str(RESULTS.root))
+    if at_end_of_failed_run and RESULTS.manifest.is_file():
+        # jobs that ended without a status kept the pages from being made: make them now
+        os.system(
+            f"voxelway report {results} --params {shlex.quote(slice_of('report'))}"
+        )
+    code = subprocess.call(["voxelway", "status", str(RESULTS.root), "--failures"])
+    if code == 5 and not at_end_of_failed_run:
+        raise WorkflowError(
+            "Some subjects failed; their QC pages say why (table above). The others are done."
+        )
+
+
+onsuccess:
+    failures(at_end_of_failed_run=False)
+
+
+onerror:
+    failures(at_end_of_failed_run=True)

@@ -1,0 +1,20 @@
+rule denoise:
+    input:
+        RESULTS.status("preprocess", UNIT),
+    output:
+        RESULTS.status("denoise", UNIT),
+    log:
+        RESULTS.log("denoise", UNIT),
+    benchmark:
+        RESULTS.benchmark("denoise", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("denoise"),
+        runtime=runtime("denoise"),
+    params:
+        config=slice_of("denoise"),
+        code=code_of("denoise"),
+    shell:
+        "voxelway denoise --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"

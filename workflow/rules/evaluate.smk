@@ -1,0 +1,25 @@
+rule evaluate:
+    input:
+        RESULTS.status("preprocess", UNIT),
+        RESULTS.status("denoise", UNIT),
+        RESULTS.status("superres", UNIT),
+        RESULTS.status("register", UNIT),
+        RESULTS.status("synthesize", UNIT),
+        RESULTS.status("segment", UNIT),
+    output:
+        RESULTS.status("evaluate", UNIT),
+    log:
+        RESULTS.log("evaluate", UNIT),
+    benchmark:
+        RESULTS.benchmark("evaluate", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("evaluate"),
+        runtime=runtime("evaluate"),
+    params:
+        config=slice_of("evaluate"),
+        code=code_of("evaluate"),
+    shell:
+        "voxelway evaluate --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -1,0 +1,20 @@
+rule export:
+    input:
+        RESULTS.status("segment", UNIT),
+    output:
+        RESULTS.status("export", UNIT),
+    log:
+        RESULTS.log("export", UNIT),
+    benchmark:
+        RESULTS.benchmark("export", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("export"),
+        runtime=runtime("export"),
+    params:
+        config=slice_of("export"),
+        code=code_of("export"),
+    shell:
+        "voxelway export-seg --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -1,0 +1,42 @@
+checkpoint index:
+    input:
+        arrivals.ledger(RESULTS),
+    output:
+        # the manifest stands while the index runs: splits and shards are read from it
+        manifest=update(RESULTS.manifest),
+        quarantine=RESULTS.quarantine,
+        participants=RESULTS.participants,
+    log:
+        RESULTS.log("index"),
+    benchmark:
+        RESULTS.benchmark("index")
+    conda:
+        "../../envs/voxelway.yaml"
+    params:
+        config=slice_of("ingest"),
+        dicom=SETTINGS["dicom"],
+        code=settings.code_of_modules("pipeline.ingest.index"),
+    shell:
+        "voxelway index {params.dicom:q} {RESULTS.root:q} --params {params.config:q} > {log} 2>&1"
+
+
+rule ingest:
+    input:
+        RESULTS.unit_source(UNIT),
+    output:
+        RESULTS.status("ingest", UNIT),
+    log:
+        RESULTS.log("ingest", UNIT),
+    benchmark:
+        RESULTS.benchmark("ingest", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("ingest"),
+        runtime=runtime("ingest"),
+    params:
+        config=slice_of("ingest"),
+        code=code_of("ingest"),
+    shell:
+        "voxelway ingest --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -1,0 +1,20 @@
+rule preprocess:
+    input:
+        RESULTS.status("ingest", UNIT),
+    output:
+        RESULTS.status("preprocess", UNIT),
+    log:
+        RESULTS.log("preprocess", UNIT),
+    benchmark:
+        RESULTS.benchmark("preprocess", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("preprocess"),
+        runtime=runtime("preprocess"),
+    params:
+        config=slice_of("preprocess"),
+        code=code_of("preprocess"),
+    shell:
+        "voxelway preprocess --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"

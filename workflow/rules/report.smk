@@ -1,0 +1,51 @@
+rule report:
+    input:
+        RESULTS.status("evaluate", UNIT),
+        RESULTS.status("export", UNIT),
+    output:
+        RESULTS.status("report", UNIT),
+    log:
+        RESULTS.log("report", UNIT),
+    benchmark:
+        RESULTS.benchmark("report", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("report"),
+        runtime=runtime("report"),
+    params:
+        config=slice_of("report"),
+        code=code_of("report"),
+    shell:
+        "voxelway report {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"
+
+
+rule cohort:
+    input:
+        RESULTS.manifest,
+        RESULTS.quarantine,
+        statuses("report"),
+    output:
+        page=report(
+            RESULTS.cohort_page,
+            caption="../report/cohort.rst",
+            category="Cohort",
+        ),
+        table=RESULTS.status_table,
+        metrics=report(
+            RESULTS.metrics,
+            caption="../report/metrics.rst",
+            category="Cohort",
+        ),
+    log:
+        RESULTS.log("cohort"),
+    benchmark:
+        RESULTS.benchmark("cohort")
+    conda:
+        "../../envs/voxelway.yaml"
+    params:
+        config=slice_of("report"),
+        code=settings.code_of_modules("pipeline.report.pages"),
+    shell:
+        "voxelway report {RESULTS.root:q} --cohort --params {params.config:q} > {log} 2>&1"

@@ -1,0 +1,22 @@
+rule segment:
+    input:
+        RESULTS.status("superres", UNIT),
+        RESULTS.status("register", UNIT),
+        RESULTS.status("synthesize", UNIT),
+    output:
+        RESULTS.status("segment", UNIT),
+    log:
+        RESULTS.log("segment", UNIT),
+    benchmark:
+        RESULTS.benchmark("segment", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("segment"),
+        runtime=runtime("segment"),
+    params:
+        config=slice_of("segment"),
+        code=code_of("segment"),
+    shell:
+        "voxelway segment --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -1,0 +1,20 @@
+rule superres:
+    input:
+        RESULTS.status("denoise", UNIT),
+    output:
+        RESULTS.status("superres", UNIT),
+    log:
+        RESULTS.log("superres", UNIT),
+    benchmark:
+        RESULTS.benchmark("superres", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("superres"),
+        runtime=runtime("superres"),
+    params:
+        config=slice_of("superres"),
+        code=code_of("superres"),
+    shell:
+        "voxelway superres --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -1,0 +1,43 @@
+rule train_synthesize:
+    input:
+        training_statuses,
+    output:
+        SYNTHESIS / "metadata.json",
+    log:
+        RESULTS.log("train_synthesize"),
+    benchmark:
+        RESULTS.benchmark("train_synthesize")
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        config=slice_of("synthesize"),
+        code=settings.code_of_modules("pipeline.synthesize.train"),
+    shell:
+        "voxelway train synthesize --results {RESULTS.root:q} --out {SYNTHESIS:q}"
+        " --params {params.config:q} > {log} 2>&1"
+
+
+rule synthesize:
+    input:
+        RESULTS.status("superres", UNIT),
+        model=SYNTHESIS / "metadata.json",
+    output:
+        RESULTS.status("synthesize", UNIT),
+    log:
+        RESULTS.log("synthesize", UNIT),
+    benchmark:
+        RESULTS.benchmark("synthesize", UNIT)
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=memory("synthesize"),
+        runtime=runtime("synthesize"),
+    params:
+        config=slice_of("synthesize"),
+        code=code_of("synthesize"),
+    shell:
+        "voxelway synthesize --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --model {SYNTHESIS:q} --keep-going > {log} 2>&1"
