@@ -1,0 +1,75 @@
+"""Numbers without a reference: the acquired image, and what preprocess and denoise made of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+
+from pipeline import images
+from pipeline.evaluate import geometry, quality
+from pipeline.evaluate.case import Case
+
+Volume = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+
+ORIENTATION = "LPS"
+
+
+def ingest(case: Case) -> None:
+    """Entropy and energy ratio of each acquired image."""
+    for suffix, path in case.task.contrasts("ingest").items():
+        image = case.image(path)
+        values = sitk.GetArrayViewFromImage(image)
+        head, air = case.air(image)
+        case.table.add("ingest", "efc", suffix, quality.efc(values))
+        case.table.add("ingest", "fber", suffix, quality.fber(values, head, air))
+
+
+def preprocess(case: Case) -> None:
+    """Quality of each contrast after preprocess beside the acquired image."""
+    raw = case.task.contrasts("ingest")
+    for suffix, path in case.task.contrasts("preprocess", desc="preproc").items():
+        before = geometry.reordered(case.image(raw[suffix]), case.image(path))
+        _compare(case, "preprocess", suffix, case.image(path), before)
+
+
+def denoise(case: Case) -> None:
+    """Quality of each contrast after denoise beside its input."""
+    before = case.task.contrasts("preprocess", desc="preproc")
+    for suffix, path in case.task.contrasts("denoise", desc="denoised").items():
+        _compare(case, "denoise", suffix, case.image(path), case.image(before[suffix]))
+
+
+def _compare(
+    case: Case, stage: str, suffix: str, after: sitk.Image, before: sitk.Image | None
+) -> None:
+    """Same regions for both images, so that only the intensities differ."""
+    brain = images.bool_array(case.brain(suffix))
+    tissues = case.tissues(suffix, after)
+    _, air = case.air(after)
+    values = _measures(sitk.GetArrayViewFromImage(after), brain, tissues, air)
+    baselines = None
+    if before is not None and not same(after, before):
+        baselines = _measures(sitk.GetArrayViewFromImage(before), brain, tissues, air)
+    case.table.add_all(stage, suffix, values, baselines)
+
+
+def same(a: sitk.Image, b: sitk.Image) -> bool:
+    """Whether a stage left its input as it was."""
+    return images.same_grid(a, b) and np.array_equal(
+        sitk.GetArrayViewFromImage(a), sitk.GetArrayViewFromImage(b)
+    )
+
+
+def _measures(
+    values: Volume, brain: Mask, tissues: tuple[Mask, Mask] | None, air: Mask
+) -> dict[str, float]:
+    found = {"noise_level": quality.noise_level(values, brain)}
+    if tissues is None:
+        return found
+    grey, white = (quality.tissue(values, mask) for mask in tissues)
+    found["snr"] = quality.snr(white)
+    found["cnr"] = quality.cnr(white, grey, quality.tissue(values, air))
+    found["cjv"] = quality.cjv(white, grey)
+    return found
