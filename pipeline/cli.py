@@ -177,6 +177,7 @@ def _add_plain_verbs(verbs: Any) -> None:
     report.add_argument("results", type=Path, metavar="RESULTS")
     report.add_argument("--unit", nargs="+", metavar="sub-X_ses-Y", help="only these pages")
     report.add_argument("--cohort", action="store_true", help="only the cohort's page and tables")
+    report.add_argument("--keep-going", action="store_true")
     report.set_defaults(run=_run_report)
 
     train = verbs.add_parser("train", help="train a model bundle")
@@ -305,12 +306,15 @@ def _run_convert(arguments: argparse.Namespace) -> int:
 
 
 def _run_report(arguments: argparse.Namespace) -> int:
-    from pipeline.paths import Results, Unit
+    from pipeline.paths import Results
+
+    if arguments.unit:
+        arguments.stage = "report"
+        return _run_units_verb(arguments)
     from pipeline.report import pages
 
     params = _params(arguments, "report")
-    units = [Unit.parse(text) for text in arguments.unit or ()]
-    return pages.write_pages(Results(arguments.results), params, units, cohort=arguments.cohort)
+    return int(pages.write_pages(Results(arguments.results), params, [], cohort=arguments.cohort))
 
 
 def _run_train(arguments: argparse.Namespace) -> int:

@@ -76,7 +76,7 @@ def resolve(raw: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         VoxelwayError: E-CONFIG-KEY or E-CONFIG-VALUE for the first fault, with all others named.
     """
-    config = with_defaults(dict(raw), schema())
+    config = with_defaults(_typed(dict(raw), schema()), schema())
     _check(config, schema())
     return config
 
@@ -87,6 +87,25 @@ def section(name: str, overrides: Mapping[str, Any] | None = None) -> dict[str, 
     config = with_defaults(dict(overrides or {}), part)
     _check(config, part, name)
     return config
+
+
+def _typed(value: Any, part: Mapping[str, Any]) -> Any:
+    """Read text as the number it stands for where the schema has no text.
+
+    Snakemake hands the inner values of ``--config denoise="{strength: 0.8}"`` over as text.
+    """
+    if isinstance(value, dict):
+        inner = part.get("properties", {})
+        return {key: _typed(item, inner.get(key, {})) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item, part.get("items", {})) for item in value]
+    kinds = part.get("type", "string")
+    if isinstance(value, str) and "string" not in kinds:
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
+    return value
 
 
 def with_defaults(config: dict[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:

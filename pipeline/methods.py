@@ -35,6 +35,11 @@ def module_name(stage: str, method: str) -> str:
     return f"pipeline.{stage}.methods.{method}"
 
 
+def learned(stage: str, method: str) -> bool:
+    """Whether a method needs a model bundle; imports the method."""
+    return bool(importlib.import_module(module_name(stage, method)).LEARNED)
+
+
 def create(stage: str, method: str, params: Mapping[str, Any], model: Path | None = None) -> Any:
     """Import a method and make it ready, once for any number of subjects."""
     module = importlib.import_module(module_name(stage, method))

@@ -40,6 +40,13 @@ def test_wrong_type_and_missing_key() -> None:
         config.resolve({"dicom": "d"})
 
 
+def test_numbers_from_the_command_line_arrive_as_text() -> None:
+    raw = {"dicom": "d", "results": "r", "denoise": {"strength": "0.5"}, "evaluate": {"truth": "7"}}
+    settings = config.resolve(raw)
+    assert settings["denoise"]["strength"] == 0.5
+    assert settings["evaluate"]["truth"] == "7"
+
+
 def test_files_of_the_repository_are_valid() -> None:
     base = config.read(ROOT / "config" / "config.yaml")
     config.resolve(base)

@@ -1,0 +1,88 @@
+"""Stands in for `voxelway` in the DAG tests: writes what a stage writes, without computing.
+
+It works on the copy of the project that PYTHONPATH names. A file `fail` beside the DICOM folder
+with lines `STAGE SUBJECT` makes a stage refuse a subject; `crash` makes it end without a status.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pipeline import files, overview, status
+from pipeline.ingest.manifest import Row, read_manifest, units, write_manifest
+from pipeline.paths import Results, Unit
+
+
+def row(subject: str, split: str) -> Row:
+    return Row(
+        subject=subject, session="01", series="s" + subject, suffix="T1w", modality="MR",
+        manufacturer="Phantom", field_strength=3.0, rows=100, columns=100, slices=100,
+        spacing_x=1.0, spacing_y=1.0, spacing_z=1.0, thickness=1.0, files=100, voxels=10**6,
+        split=split, shard=0, digest="d",
+    )  # fmt: skip
+
+
+def index(dicom: Path, results: Results) -> None:
+    known = {}
+    if results.manifest.is_file():
+        known = {item.subject: item.split for item in read_manifest(results.manifest)}
+    subjects = sorted(path.name for path in dicom.iterdir())
+    rows = [row(name, known.get(name, "test" if known else "train")) for name in subjects]
+    for item in rows:
+        listing = {path.name: path.stat().st_size for path in (dicom / item.subject).iterdir()}
+        files.write_text_if_changed(results.unit_source(item.unit), json.dumps(listing))
+    folders = [dicom, *(path for path in dicom.iterdir() if path.is_dir())]
+    ages = {str(path.resolve()): path.stat().st_mtime_ns for path in folders}
+    files.write_json(results.private / "dirs.json", ages)
+    files.write_text(results.quarantine, "code\tmessage\tsubject\tseries\tfiles\n")
+    files.write_text(results.participants, "participant_id\n")
+    write_manifest(results.manifest, rows)
+
+
+def stage(name: str, results: Results, unit: Unit, orders: list[str]) -> None:
+    if f"crash {name} {unit.subject}" in orders:
+        sys.exit(4)
+    before = ["ingest", "preprocess", "denoise", "superres", "register", "segment"]
+    blocked = None
+    if name in before:
+        blocked = status.blocked_by(results, unit, before[: before.index(name)][-1:])
+    if blocked:
+        outcome = status.Status(unit.subject, "01", name, "skipped", "E-UPSTREAM")
+    elif f"fail {name} {unit.subject}" in orders:
+        outcome = status.Status(unit.subject, "01", name, "failed", "E-MASK-EMPTY", "Empty.")
+    else:
+        outcome = status.Status(unit.subject, "01", name, "ok")
+    status.write(results, unit, outcome)
+
+
+def cohort(results: Results) -> None:
+    everything = status.collect(results, units(read_manifest(results.manifest)))
+    status.write_table(results, everything)
+    files.write_text(results.cohort_page, f"<p>{len(everything)}</p>")
+    files.write_text(results.metrics, "subject\n")
+
+
+def main(argv: list[str]) -> None:
+    verb, rest = argv[0], argv[1:]
+    text = Path("orders").read_text() if Path("orders").is_file() else ""
+    orders = text.splitlines()
+    if verb == "index":
+        index(Path(rest[0]), Results(Path(rest[1])))
+    elif verb == "status":
+        sys.exit(overview.print_status(Path(rest[0]), failures="--failures" in rest))
+    elif verb == "template":
+        files.write_text(Path(rest[0]) / "description.json", "{}")
+    elif verb == "train":
+        files.write_text(Path(rest[rest.index("--out") + 1]) / "metadata.json", "{}")
+    elif "--unit" in rest:
+        folder = rest[rest.index("--results") + 1] if "--results" in rest else rest[0]
+        name = verb.removesuffix("-seg")
+        stage(name, Results(Path(folder)), Unit.parse(rest[rest.index("--unit") + 1]), orders)
+    elif verb == "report":
+        cohort(Results(Path(rest[0])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
