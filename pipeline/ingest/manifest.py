@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,16 @@ def _check_columns(path: Path) -> None:
         raise VoxelwayError("E-MANIFEST", what, where=str(path), hint=_HINT)
 
 
-def _row(fields: dict[str, str], where: str) -> Row:
+def _row(fields: Mapping[str, str | None], where: str) -> Row:
     values: dict[str, Any] = {}
     for name, read in _TYPES.items():
+        text = fields[name]
         try:
-            values[name] = read(fields[name])
+            if not isinstance(text, str):
+                raise TypeError("the line is short")
+            values[name] = read(text)
         except (TypeError, ValueError) as error:
-            what = f"{name} is {fields[name]!r}"
+            what = f"{name} is {text!r}"
             raise VoxelwayError("E-MANIFEST", what, where=where, hint=_HINT) from error
     row = Row(**values)
     if row.split not in SPLITS:

@@ -109,7 +109,7 @@ def write_sources(results: Results, unit: Unit, sources: dict[str, Source]) -> b
 
 
 def _source(item: dict[str, Any]) -> Source:
-    geometry = {
+    geometry: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in item["geometry"].items()
     }

@@ -1,0 +1,312 @@
+"""What ingest reads of a DICOM file: the header, never the pixels.
+
+Attributes that all files of a series share are held once (:class:`Common`), so that an index of
+millions of files fits in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pipeline.ingest.facts import Facts, coded_facts, manufacturer
+from pipeline.ingest.pixels import missing_bytes
+from pipeline.ingest.values import Vector, many, number, text, texts, vector, whole
+
+#: Storage classes whose pixels are a slice or a stack of slices of a patient.
+IMAGE_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2",  # CT
+    "1.2.840.10008.5.1.4.1.1.2.1",  # enhanced CT
+    "1.2.840.10008.5.1.4.1.1.2.2",  # legacy converted enhanced CT
+    "1.2.840.10008.5.1.4.1.1.4",  # MR
+    "1.2.840.10008.5.1.4.1.1.4.1",  # enhanced MR
+    "1.2.840.10008.5.1.4.1.1.4.4",  # legacy converted enhanced MR
+    "1.2.840.10008.5.1.4.1.1.20",  # nuclear medicine
+    "1.2.840.10008.5.1.4.1.1.128",  # PET
+    "1.2.840.10008.5.1.4.1.1.130",  # enhanced PET
+}
+DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
+
+KEYWORDS = (
+    "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate",
+    "SeriesTime", "AcquisitionTime", "AcquisitionDateTime", "Modality", "Manufacturer",
+    "ImageType", "SeriesDescription", "ProtocolName", "PatientID", "PatientPosition",
+    "BodyPartExamined", "ScanningSequence", "SequenceVariant", "ScanOptions", "SequenceName",
+    "MRAcquisitionType", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime",
+    "FlipAngle", "MagneticFieldStrength", "SpacingBetweenSlices", "EchoNumbers",
+    "EchoTrainLength", "PixelBandwidth", "ImagingFrequency", "NumberOfAverages",
+    "ContrastBolusAgent", "ContrastBolusAgentSequence", "StudyInstanceUID", "SeriesInstanceUID",
+    "FrameOfReferenceUID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
+    "ImagesInAcquisition", "NumberOfSlices", "ImagePositionPatient", "ImageOrientationPatient",
+    "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
+    "PixelSpacing", "BitsAllocated", "BurnedInAnnotation", "EchoPulseSequence",
+    "InversionRecovery", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """Attributes that the files of one series should share; numbers in mm, ms, degrees, tesla."""
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    series_number: int
+    frame_uid: str
+    sop_class: str
+    transfer_syntax: str
+    modality: str
+    manufacturer: str
+    image_type: tuple[str, ...]
+    description: str
+    protocol: str
+    body_part: str
+    study_date: str
+    scanning_sequence: tuple[str, ...]
+    acquisition_type: str
+    field_strength: float | None
+    repetition_time: float | None
+    inversion_time: float | None
+    flip_angle: float | None
+    thickness: float | None
+    slice_distance: float | None
+    promised: int | None
+    contrast_agent: bool
+    burned_in: bool
+    rows: int
+    columns: int
+    bits: int
+    samples: int
+    #: codes and numbers for the sidecar, under their BIDS names
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Plane of one frame: position and orientation in LPS mm, spacing (rows, columns) in mm."""
+
+    position: Vector | None
+    orientation: Vector | None
+    spacing: Vector | None
+    echo_time: float | None
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One DICOM file."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    common: Common
+    sop_uid: str
+    instance_number: int | None
+    time: str
+    frames: tuple[Frame, ...]
+    #: bytes of pixels that the file lacks; 0 when it is whole
+    missing: int = 0
+    #: without preamble or meta header, which dcm2niix can't read
+    bare: bool = False
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the object holds slices of a patient."""
+        return self.common.sop_class in IMAGE_CLASSES and bool(self.common.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A file without a header: its code and reason."""
+
+    path: str
+    code: str
+    message: str
+
+
+def read_header(path: str) -> Header | Reject | None:
+    """Read one file; None for a DICOMDIR, whose files are read themselves.
+
+    Never raises for what is in the file: a damaged file becomes a :class:`Reject`.
+    """
+    try:
+        with Path(path).open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read(path, stream)
+    except OSError as error:
+        return Reject(path, "D-UNREADABLE", f"The file can't be opened ({error.strerror})")
+    except MemoryError:
+        return Reject(path, "D-UNREADABLE", "The file's header asks for more memory than there is")
+
+
+def _read(path: str, stream: BinaryIO) -> Header | Reject | None:
+    start = stream.read(132)
+    bare = start[128:] != b"DICM"
+    if bare and not _plausible(start):
+        if start and not path.lower().endswith((".dcm", ".dicom", ".ima")):
+            return Reject(path, "D-NOT-DICOM", "The file is no DICOM")
+        what = "no DICOM header in a file named as one" if start else "an empty file"
+        return Reject(path, "D-UNREADABLE", f"The file can't be parsed: {what}")
+    stream.seek(0)
+    try:
+        return _parse(path, stream, bare)
+    except (zlib.error, EOFError):
+        return Reject(path, "D-TRUNCATED", "The file ends within its header")
+    except RecursionError:
+        return Reject(path, "D-UNREADABLE", "The file nests its sequences without end")
+    except Exception as error:
+        # pydicom meets damaged files with exceptions of many kinds; none may stop the others.
+        # The text of the exception may quote the file, so only its kind is told.
+        return Reject(path, "D-UNREADABLE", f"The file can't be parsed ({type(error).__name__})")
+
+
+def _plausible(start: bytes) -> bool:
+    """Whether bytes look like a data set without preamble: a tag of group 2 or 8 first."""
+    if len(start) < 8:
+        return False
+    return start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0 and start[2] < 0x20
+
+
+def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject | None:
+    import pydicom
+
+    dataset = pydicom.dcmread(
+        stream, stop_before_pixels=True, force=bare, specific_tags=list(KEYWORDS)
+    )
+    meta = getattr(dataset, "file_meta", None) or {}
+    sop_class = text(dataset, "SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
+    if sop_class == DICOMDIR_CLASS:
+        return None
+    if not sop_class or not text(dataset, "SeriesInstanceUID"):
+        return Reject(path, "D-UNREADABLE", "The file names no object class or no series")
+    syntax = str(meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
+    common = _common(dataset, sop_class, syntax)
+    found = os.fstat(stream.fileno())
+    missing = 0
+    if sop_class in IMAGE_CLASSES:
+        missing = missing_bytes(stream, dataset, syntax, found.st_size)
+    return Header(
+        path=path,
+        size=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        common=common,
+        sop_uid=text(dataset, "SOPInstanceUID"),
+        instance_number=whole(dataset, "InstanceNumber"),
+        time=_time(dataset),
+        frames=_frames(dataset),
+        missing=missing,
+        bare=bare,
+    )
+
+
+def _common(dataset: Any, sop_class: str, syntax: str) -> Common:
+    shared = _Groups(dataset)
+    return Common(
+        patient_id=text(dataset, "PatientID"),
+        study_uid=text(dataset, "StudyInstanceUID"),
+        series_uid=text(dataset, "SeriesInstanceUID"),
+        series_number=whole(dataset, "SeriesNumber") or 0,
+        frame_uid=text(dataset, "FrameOfReferenceUID"),
+        sop_class=sop_class,
+        transfer_syntax=syntax,
+        modality=text(dataset, "Modality").upper(),
+        manufacturer=manufacturer(text(dataset, "Manufacturer")),
+        image_type=texts(dataset, "ImageType"),
+        description=text(dataset, "SeriesDescription"),
+        protocol=text(dataset, "ProtocolName"),
+        body_part=text(dataset, "BodyPartExamined").upper(),
+        study_date=text(dataset, "StudyDate")[:8],
+        scanning_sequence=_sequence(dataset),
+        acquisition_type=text(dataset, "MRAcquisitionType"),
+        field_strength=number(dataset, "MagneticFieldStrength"),
+        repetition_time=number(dataset, "RepetitionTime")
+        or shared.number("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+        inversion_time=number(dataset, "InversionTime")
+        or shared.number("MRModifierSequence", "InversionTimes"),
+        flip_angle=number(dataset, "FlipAngle")
+        or shared.number("MRTimingAndRelatedParametersSequence", "FlipAngle"),
+        thickness=number(dataset, "SliceThickness")
+        or shared.number("PixelMeasuresSequence", "SliceThickness"),
+        slice_distance=number(dataset, "SpacingBetweenSlices")
+        or shared.number("PixelMeasuresSequence", "SpacingBetweenSlices"),
+        promised=whole(dataset, "ImagesInAcquisition") or whole(dataset, "NumberOfSlices"),
+        contrast_agent=bool(text(dataset, "ContrastBolusAgent"))
+        or bool(dataset.get("ContrastBolusAgentSequence")),
+        burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
+        rows=whole(dataset, "Rows") or 0,
+        columns=whole(dataset, "Columns") or 0,
+        bits=whole(dataset, "BitsAllocated") or 0,
+        samples=whole(dataset, "SamplesPerPixel") or 1,
+        facts=coded_facts(dataset),
+    )
+
+
+class _Groups:
+    """Functional groups of an enhanced object, shared or of one frame (PS3.3 C.7.6.16)."""
+
+    def __init__(self, dataset: Any, frame: Any = None) -> None:
+        shared = dataset.get("SharedFunctionalGroupsSequence") or [None]
+        frames = dataset.get("PerFrameFunctionalGroupsSequence") or [None]
+        self.places = [place for place in (frame or frames[0], shared[0]) if place is not None]
+
+    def get(self, group: str, keyword: str) -> Any:
+        for place in self.places:
+            items = place.get(group)
+            if items and items[0].get(keyword) is not None:
+                return items[0].get(keyword)
+        return None
+
+    def number(self, group: str, keyword: str) -> float | None:
+        value = self.get(group, keyword)
+        numbers = vector(value if many(value) else [value])
+        return numbers[0] if numbers else None
+
+    def numbers(self, group: str, keyword: str, count: int) -> Vector | None:
+        return vector(self.get(group, keyword), count)
+
+
+def _frames(dataset: Any) -> tuple[Frame, ...]:
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if per_frame:
+        return tuple(_frame(_Groups(dataset, item), n) for n, item in enumerate(per_frame))
+    frame = Frame(
+        vector(dataset.get("ImagePositionPatient"), 3),
+        vector(dataset.get("ImageOrientationPatient"), 6),
+        vector(dataset.get("PixelSpacing"), 2),
+        number(dataset, "EchoTime"),
+    )
+    return (frame,) * max(1, whole(dataset, "NumberOfFrames") or 1)
+
+
+def _frame(groups: _Groups, index: int) -> Frame:
+    return Frame(
+        groups.numbers("PlanePositionSequence", "ImagePositionPatient", 3),
+        groups.numbers("PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        groups.numbers("PixelMeasuresSequence", "PixelSpacing", 2),
+        groups.number("MREchoSequence", "EffectiveEchoTime"),
+        index,
+    )
+
+
+def _sequence(dataset: Any) -> tuple[str, ...]:
+    """ScanningSequence, or what an enhanced object says in its place."""
+    classic = texts(dataset, "ScanningSequence")
+    if classic:
+        return classic
+    names = {"GRADIENT": ("GR",), "SPIN": ("SE",), "BOTH": ("SE", "GR")}
+    found = names.get(text(dataset, "EchoPulseSequence").upper(), ())
+    modifier = _Groups(dataset).get("MRModifierSequence", "InversionRecovery")
+    return (*found, "IR") if str(modifier).upper() == "YES" else found
+
+
+def _time(dataset: Any) -> str:
+    """Moment of the series, to tell which of two came later: YYYYMMDDHHMMSS."""
+    moment = text(dataset, "AcquisitionDateTime")
+    if moment:
+        return moment
+    date = text(dataset, "SeriesDate") or text(dataset, "StudyDate")
+    return date + (text(dataset, "SeriesTime") or text(dataset, "AcquisitionTime"))
