@@ -97,7 +97,7 @@ class Case:
             return None
         forward = self.to_contrast(suffix)
         back = None if forward is None else forward.GetInverse()
-        labels = sitk.GetArrayViewFromImage(geometry.onto(self.dseg(), grid, back, labels=True))
+        labels = sitk.GetArrayFromImage(geometry.onto(self.dseg(), grid, back, labels=True))
         return labels == LABEL_OF["GM"], labels == LABEL_OF["WM"]
 
     def air(self, image: sitk.Image) -> tuple[Mask, Mask]:

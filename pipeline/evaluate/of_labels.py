@@ -63,7 +63,7 @@ def segment(case: Case) -> None:
         case.table.add("segment", "volume", label.name, volume)
     if case.truth is None:
         return
-    true = sitk.GetArrayViewFromImage(case.true_labels("dseg.nii.gz", case.anchor, fine))
+    true = sitk.GetArrayFromImage(case.true_labels("dseg.nii.gz", case.anchor, fine))
     coarse_image = case.dseg("coarse")
     images.check_same_grid(coarse_image, fine, f"{case.task.unit.name} coarse labels")
     coarse = sitk.GetArrayViewFromImage(coarse_image)

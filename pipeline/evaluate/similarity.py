@@ -42,13 +42,13 @@ def fit_linear(image: Volume, reference: Volume, mask: Mask) -> tuple[float, flo
 def psnr(image: Volume, reference: Volume, mask: Mask) -> float:
     """Peak signal-to-noise ratio in dB; the peak is the reference's range within the mask.
 
-    Identical images have an infinite one.
+    Identical images have an infinite one; a constant reference has none (NaN).
     """
     error = _rmse(image, reference, mask)
     span = _span(reference, mask)
-    if error == 0:
-        return math.inf
-    return 20 * math.log10(span / error) if span > 0 else math.nan
+    if span == 0:
+        return math.nan
+    return 20 * math.log10(span / error) if error > 0 else math.inf
 
 
 def nrmse(image: Volume, reference: Volume, mask: Mask) -> float:

@@ -1,0 +1,128 @@
+"""Quality without a reference: answers worked out by hand, noise of known strength."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline.evaluate import quality
+
+RNG = np.random.default_rng(0)
+
+
+def head(spacing: tuple[float, float, float] = (1, 1, 1)) -> tuple[sitk.Image, np.ndarray]:
+    """A bright ball with a dark hole in the dark, and where the ball is."""
+    z, y, x = np.ogrid[:40, :44, :48]
+    radius = np.sqrt((z - 20.0) ** 2 + (y - 22.0) ** 2 + (x - 24.0) ** 2)
+    ball = radius < 15
+    values = np.where(ball & (radius > 6), 1.0, 0.05)
+    values = values + RNG.normal(0, 0.01, values.shape)
+    image = sitk.GetImageFromArray(values.astype(np.float32))
+    image.SetSpacing(spacing)
+    return image, ball
+
+
+def test_tissue_by_hand() -> None:
+    values = np.arange(101, dtype=float).reshape(1, 1, 101)
+    found = quality.tissue(values, np.ones(values.shape, dtype=bool))
+    assert (found.n, found.median) == (101, 50)
+    assert found.mad == pytest.approx(25 / 0.67448975)
+    assert found.stdv == pytest.approx(math.sqrt((101**2 - 1) / 12))
+
+
+def test_too_few_voxels_are_undefined() -> None:
+    values = np.ones((5, 5, 5))
+    mask = np.zeros(values.shape, dtype=bool)
+    mask[0, 0, :5] = True
+    assert math.isnan(quality.snr(quality.tissue(values, mask)))
+    assert math.isnan(quality.noise_sigma(values, mask))
+    assert math.isnan(quality.noise_level(values, mask))
+
+
+def test_formulas_by_hand() -> None:
+    white = quality.Tissue(n=5, median=100, stdv=4, mad=3)
+    grey = quality.Tissue(n=5, median=70, stdv=12, mad=7)
+    air = quality.Tissue(n=5, median=2, stdv=3, mad=2)
+    assert quality.snr(white) == pytest.approx(100 / (4 * math.sqrt(5 / 4)))
+    assert quality.cnr(white, grey, air) == pytest.approx(30 / 13)
+    assert quality.cjv(white, grey) == pytest.approx(10 / 30)
+
+
+def test_no_contrast_is_undefined() -> None:
+    same = quality.Tissue(5, 1.0, 0.0, 0.0)
+    assert math.isnan(quality.cjv(same, same))
+    assert math.isnan(quality.cnr(same, same, same))
+    assert math.isnan(quality.snr(same))
+
+
+def test_efc_has_its_ends_at_one_voxel_and_at_a_flat_image() -> None:
+    spike = np.zeros((10, 10, 10))
+    spike[3, 4, 5] = 7
+    assert quality.efc(spike) == pytest.approx(0)
+    assert quality.efc(np.full((10, 10, 10), 3.0)) == pytest.approx(1)
+    assert math.isnan(quality.efc(np.zeros((4, 4, 4))))
+
+
+def test_efc_of_two_voxels_by_hand() -> None:
+    values = np.array([[[3.0, 4.0, 0.0, 0.0]]])
+    entropy = -(0.6 * math.log(0.6) + 0.8 * math.log(0.8))
+    assert quality.efc(values) == pytest.approx(entropy / (2 * math.log(2)))
+
+
+def test_fber_by_hand() -> None:
+    values = np.array([[[3.0, 3.0, 1.0, 2.0, 2.0]]])
+    inside = np.array([[[True, True, False, False, False]]])
+    assert quality.fber(values, inside, ~inside) == pytest.approx(9 / 4)
+    assert math.isnan(quality.fber(values, inside, np.zeros_like(inside)))
+    assert math.isnan(quality.fber(values * inside, inside, ~inside))
+
+
+@pytest.mark.parametrize("sigma", [0.5, 3.0])
+def test_noise_of_known_strength_on_a_ramp(sigma: float) -> None:
+    z, y, x = np.mgrid[:33, :32, :31]
+    image = 2.0 * x + y - 3.0 * z + RNG.normal(0, sigma, z.shape)
+    mask = np.ones(image.shape, dtype=bool)
+    assert quality.noise_sigma(image, mask) == pytest.approx(sigma, rel=0.05)
+    assert quality.noise_sigma(7 * image, mask) == pytest.approx(7 * sigma, rel=0.05)
+
+
+def test_noise_level_is_a_share_of_the_range() -> None:
+    image = RNG.uniform(0, 10, (20, 20, 20))
+    mask = np.ones(image.shape, dtype=bool)
+    span = np.subtract(*np.percentile(image, (99, 1)))
+    expected = 100 * quality.noise_sigma(image, mask) / span
+    assert quality.noise_level(image, mask) == pytest.approx(expected)
+    assert math.isnan(quality.noise_level(np.ones((9, 9, 9)), np.ones((9, 9, 9), dtype=bool)))
+
+
+def test_noise_counts_whole_blocks_inside_the_mask_only() -> None:
+    image = np.zeros((20, 20, 20))
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[:, :, :10] = True
+    image[~mask] = RNG.normal(0, 100, np.count_nonzero(~mask))
+    image[mask] = RNG.normal(0, 1, np.count_nonzero(mask))
+    assert quality.noise_sigma(image, mask) == pytest.approx(1, rel=0.15)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 0.5, 3.0)])
+def test_head_mask_fills_the_hole(spacing: tuple[float, float, float]) -> None:
+    image, ball = head(spacing)
+    found = quality.head_mask(image)
+    assert found.shape == ball.shape
+    assert 2 * np.count_nonzero(found & ball) / (found.sum() + ball.sum()) > 0.9
+    assert found[20, 22, 24]
+
+
+def test_air_leaves_padding_and_a_margin_out() -> None:
+    image, ball = head()
+    values = sitk.GetArrayFromImage(image)
+    values[:, :, :3] = 0
+    air = quality.air_mask(values, ball)
+    assert not air[:, :, :3].any()
+    assert air[1, 1, 10]
+    assert not (air & ball).any()
+    values[~ball] = 0  # a masked image: all the outside is zero, and it is the air
+    assert quality.air_mask(values, ball)[1, 1, 10]
