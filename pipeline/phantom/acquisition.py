@@ -126,19 +126,16 @@ def motion(degrees: Matrix, shift: Matrix, centre: Matrix) -> sitk.Euler3DTransf
     return transform
 
 
-def bias_field(
-    lattice: Lattice, centre: Matrix, strength: float, rng: np.random.Generator
-) -> Floats:
-    """Smooth gain 1 +- ``strength`` within 90 mm of ``centre``, a cubic polynomial, (z, y, x)."""
-    points = lattice.points() - np.asarray(centre, np.float32).reshape(3, 1, 1, 1)
-    scaled = np.clip(points / 130.0, -1.0, 1.0).astype(np.float32)
+def bias_field(lattice: Lattice, strength: float, rng: np.random.Generator) -> Floats:
+    """Smooth gain 1 +- ``strength`` over the field of view, a cubic polynomial, (z, y, x)."""
     coefficients = np.zeros((4, 4, 4))
     for i, j, k in np.ndindex(4, 4, 4):
         if 0 < i + j + k <= 3:
             coefficients[i, j, k] = rng.normal() / (i + j + k)
-    field = legendre.legval3d(*scaled, coefficients).astype(np.float32)
-    head = (points**2).sum(axis=0) < 90.0**2
-    low, high = float(field[head].min()), float(field[head].max())
+    x, y, z = (legendre.legvander(np.linspace(-1.0, 1.0, n), 3) for n in lattice.size)
+    field = np.einsum("ijk,zk,yj,xi->zyx", coefficients, z, y, x, optimize=True)
+    middle = field[tuple(slice(n // 6, n - n // 6) for n in lattice.shape)]
+    low, high = float(middle.min()), float(middle.max())
     unit = np.clip(2.0 * (field - low) / (high - low) - 1.0, -1.5, 1.5)
     return np.asarray(1.0 + strength * unit, dtype=np.float32)
 

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from scipy import ndimage
 
-from pipeline.phantom.lattice import AXIAL, Floats, Lattice
+from pipeline.phantom.lattice import AXIAL, Floats, Lattice, sample
 
 #: Space around the template's field of view in which the head and the deformation live, mm.
 MARGIN = 30.0
@@ -50,19 +50,19 @@ class Anatomy:
 def load() -> Anatomy:
     """Read the maps and derive the distances; about three seconds, once a process."""
     lattice, mask, gm, wm = _maps()
-    csf = np.clip(mask - gm - wm, 0.0, 1.0)
-    csf, gm, wm = _crisp(csf, gm, wm)
+    csf, gm, wm = _crisp(np.clip(mask - gm - wm, 0.0, 1.0), gm, wm)
     coarse = _coarse_lattice(lattice)
     points = coarse.points()
 
     def at(values: Floats) -> Floats:
-        return _sample_zero(ndimage.gaussian_filter(values, 1.0), lattice, points)
+        return sample(ndimage.gaussian_filter(values, 1.0), lattice, points, outside="constant")
 
     brain = at(mask) > 0.5
     distance = _signed_distance(brain)
     hull = _signed_distance(_close(brain, 24.0))
-    x = np.abs(points[0])
-    deep = (distance < -20.0) & (x < 40.0) & (points[2] > -15.0) & (points[2] < 45.0)
+    deep = (
+        (distance < -20.0) & (np.abs(points[0]) < 40.0) & (points[2] > -15.0) & (points[2] < 45.0)
+    )
     ventricles = ndimage.gaussian_filter(at(csf) * deep, 4.0 / COARSE).astype(np.float32)
     return Anatomy(lattice, csf, gm, wm, coarse, distance, hull, ventricles, brain)
 
@@ -102,18 +102,13 @@ def _coarse_lattice(lattice: Lattice) -> Lattice:
     return Lattice((nx, ny, nz), (COARSE, COARSE, COARSE), (x, y, z), AXIAL)
 
 
-def _sample_zero(values: Floats, lattice: Lattice, points: Floats) -> Floats:
-    from pipeline.phantom.lattice import sample
-
-    return sample(values, lattice, points, outside="constant")
-
-
 def _signed_distance(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
     outside = ndimage.distance_transform_edt(~mask, sampling=COARSE)
     inside = ndimage.distance_transform_edt(mask, sampling=COARSE)
     # half a voxel is on either side of the surface; smooth away the staircase
     distance = np.where(mask, COARSE / 2 - inside, outside - COARSE / 2)
-    return ndimage.gaussian_filter(distance.astype(np.float32), 0.7)
+    smooth: Floats = ndimage.gaussian_filter(distance.astype(np.float32), 0.7)
+    return smooth
 
 
 def _close(

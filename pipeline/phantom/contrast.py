@@ -23,7 +23,7 @@ class Tissue:
 
 _STANISZ = "Stanisz et al. 2005, Magn Reson Med 54:507-512"
 _TOFTS = "Tofts 2003, Quantitative MRI of the Brain, ch. 4"
-_BAZELAIRE = "de Bazelaire et al. 2004, Radiology 230:652-659"
+_GOLD = "Gold et al. 2004, AJR 183:343-351"
 _CHOSEN = "chosen for this phantom"
 
 #: Keys are also the names of the fractions in head.py and subject.py.
@@ -43,8 +43,8 @@ TISSUES: dict[str, Tissue] = {
     "core": Tissue(3000.0, 450.0, 0.95, f"T1, T2, density: {_CHOSEN}"),
     # Cortical bone: its T2 is so short that TSE and MPRAGE see nothing
     "bone": Tissue(250.0, 0.4, 0.20, f"T1, T2, density: {_CHOSEN}, order of ultrashort-TE studies"),
-    "marrow": Tissue(586.0, 49.0, 0.45, f"T1, T2: {_BAZELAIRE}; density: {_CHOSEN}"),
-    "fat": Tissue(382.0, 68.0, 0.75, f"T1, T2: {_BAZELAIRE}; density: {_CHOSEN}"),
+    "marrow": Tissue(365.0, 133.0, 0.35, f"T1, T2: {_GOLD}; density: {_CHOSEN}"),
+    "fat": Tissue(371.0, 133.0, 0.60, f"T1, T2: {_GOLD}; density: {_CHOSEN}"),
     "muscle": Tissue(1412.0, 50.0, 0.75, f"T1, T2: {_STANISZ}; density: {_CHOSEN}"),
 }
 

@@ -86,10 +86,10 @@ def draw(anatomy: Anatomy, seed: int, subject: str) -> Shape:
 def exponential(velocity: Floats, lattice: Lattice) -> Floats:
     """Displacement of the flow of a stationary velocity over unit time, (3, z, y, x), mm.
 
-    The velocity is halved until no step is longer than an eighth of a voxel, then squared back.
+    The velocity is halved until no step is longer than a quarter of a voxel, then squared back.
     """
     longest = float(np.abs(velocity).max()) / min(lattice.spacing)
-    steps = max(0, int(np.ceil(np.log2(max(longest * 8.0, 1.0)))))
+    steps = max(0, int(np.ceil(np.log2(max(longest * 4.0, 1.0)))))
     displacement = velocity / np.float32(2**steps)
     points = lattice.points()
     for _ in range(steps):
@@ -105,7 +105,7 @@ def jacobian(displacement: Floats, lattice: Lattice) -> Floats:
         dz, dy, dx = np.gradient(displacement[row], sz, sy, sx)
         for column, part in enumerate((dx, dy, dz)):
             gradient[..., row, column] = part + (row == column)
-    return np.linalg.det(gradient)
+    return np.asarray(np.linalg.det(gradient), dtype=np.float32)
 
 
 def rotation(degrees: Matrix) -> Matrix:

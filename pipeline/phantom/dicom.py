@@ -50,7 +50,7 @@ def image_instances(
     header: Header, lattices: Sequence[Lattice], stacks: Sequence[NDArray[np.uint16]]
 ) -> list[Dataset]:
     """One data set a slice; several lattices (a localizer's planes) become one series."""
-    instances = []
+    instances: list[Dataset] = []
     for lattice, stack in zip(lattices, stacks, strict=True):
         for index, pixels in enumerate(stack):
             dataset = _base(header, MRImageStorage, len(instances) + 1)

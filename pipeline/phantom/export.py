@@ -33,7 +33,7 @@ def write(subject: Subject, folder: Path) -> None:
     patient = identity.draw(plan.folder, plan.seed)
     bits = 12 if plan.number % 2 else 16
     series = {"localizer": _localizer(subject, patient, bits)}
-    for suffix in subject.acquired:
+    for suffix in subject.series:
         series[suffix] = _acquired(subject, suffix, patient, bits)
     if plan.broken == MISSING_SLICES:
         series["T1w"] = _without_middle(series["T1w"])
@@ -63,11 +63,11 @@ def _save(
 def _acquired(
     subject: Subject, suffix: str, patient: identity.Identity, bits: int
 ) -> list[Dataset]:
-    acquired = subject.acquired[suffix]
+    scan = subject.series[suffix]
     names = {"T1w": f"t1_mprage_{subject.plan.name}", "T2w": "t2_tse_tra", "FLAIR": "t2_flair_tra"}
     tags = timing(subject.sequences[suffix])
     header = dicom.Header(patient, NUMBERS[suffix], names[suffix], tags=tags, bits=bits)
-    return dicom.image_instances(header, [acquired.series.lattice], [acquired.stored])
+    return dicom.image_instances(header, [scan.lattice], [scan.stored])
 
 
 def timing(sequence: Sequence) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def timing(sequence: Sequence) -> dict[str, Any]:
 
 def _resampled(subject: Subject, lattice: Lattice) -> NDArray[np.uint16]:
     """The stored T1w on another lattice, linear."""
-    t1w = subject.acquired["T1w"]
-    image = t1w.series.lattice.image(t1w.stored.astype(np.float32))
+    t1w = subject.series["T1w"]
+    image = t1w.lattice.image(t1w.stored.astype(np.float32))
     moved = sitk.Resample(image, lattice.empty(), sitk.Transform(), sitk.sitkLinear, 0.0)
     values: Floats = sitk.GetArrayFromImage(moved)
     return np.round(values).astype(np.uint16)

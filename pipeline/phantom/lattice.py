@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  (the name its documentation uses)
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Floats = NDArray[np.float32]
-Matrix = NDArray[np.float64]
+#: float32 throughout, for memory and speed.
+Floats = NDArray[np.floating[Any]]
+#: Vectors and matrices of geometry, float64.
+Matrix = NDArray[np.floating[Any]]
 
 AXIAL: Matrix = np.eye(3)
 #: Columns: direction of a row of pixels, of a column of pixels, from slice to slice.

@@ -13,6 +13,8 @@ from pipeline.phantom.lattice import AXIAL, CORONAL, SAGITTAL, Lattice, Matrix, 
 
 #: Field of view, mm: left-right, front-back, head-foot.
 FIELD = np.array([192.0, 240.0, 216.0])
+#: Middle of the field of view from the middle of the head, mm: the face lies in front.
+FRONT = np.array([0.0, -5.0, 0.0])
 #: Head-foot cover of the series in thick slices, mm, and slice thickness in in-plane voxels.
 COVER = 180.0
 THICKNESS = {"T2w": 3, "FLAIR": 2}
@@ -81,7 +83,7 @@ def volume(plan: Plan, spacing: float, offset: Matrix) -> Series:
     base = np.abs(np.round(plan.direction)).astype(int)
     extent = base.T @ FIELD
     size = _even(extent / spacing)
-    lattice = Lattice.centred(size, (spacing,) * 3, CENTRE + offset, plan.direction)
+    lattice = Lattice.centred(size, (spacing,) * 3, CENTRE + offset + FRONT, plan.direction)
     return Series(lattice, volumetric=True)
 
 
@@ -90,7 +92,7 @@ def slices(plan: Plan, suffix: str, spacing: float, offset: Matrix) -> Series:
     thickness = THICKNESS[suffix] * spacing
     nx, ny, _ = _even(np.array([216.0, 240.0, 0.0]) / spacing)
     size = (nx, ny, int(np.ceil(COVER / thickness)))
-    centre = CENTRE + offset + np.array([0.0, 0.0, -3.0])
+    centre = CENTRE + offset + FRONT + np.array([0.0, 0.0, -3.0])
     lattice = Lattice.centred(size, (spacing, spacing, thickness), centre, plan.tilt)
     return Series(lattice, volumetric=False)
 
@@ -108,4 +110,4 @@ def sequence(plan: Plan, suffix: str) -> Sequence:
     if suffix == "T2w":
         return Tse(5000.0, 96.0) if second else Tse(4500.0, 104.0)
     tr = 9000.0 if second else 8500.0
-    return Flair(tr, 110.0 if second else 118.0, round(nulling_time(TISSUES["csf"].t1, tr), -1))
+    return Flair(tr, 125.0 if second else 132.0, round(nulling_time(TISSUES["csf"].t1, tr), -1))

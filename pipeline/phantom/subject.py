@@ -32,22 +32,29 @@ SLAB = 24
 
 
 @dataclass(frozen=True)
-class Acquired:
+class Scan:
     """One acquired series.
 
     Attributes:
+        lattice: the acquired voxels.
         stored: what the scanner stores, (z, y, x), uint16.
         clean: the same without noise and bias, in the same units.
         bias: the gain that was applied.
+        sigma: of the noise in either channel.
         to_t1w: maps points of the T1w's space to points of this series' space.
     """
 
-    series: Series
+    lattice: Lattice
     stored: NDArray[np.uint16]
     clean: Floats
     bias: Floats
     sigma: float
     to_t1w: sitk.Euler3DTransform
+
+    @property
+    def acquired(self) -> sitk.Image:
+        """What the scanner stores, as an image."""
+        return self.lattice.image(self.stored)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Subject:
     plan: Plan
     spacing: float
     shape: Shape
-    acquired: Mapping[str, Acquired]
+    series: Mapping[str, Scan]
     truth: Truth
     sequences: Mapping[str, Sequence]
 
@@ -83,11 +90,11 @@ def make(plan: Plan, anatomy: Anatomy, spacing: float) -> Subject:
     signals = {suffix: _signals(plan, suffix, sequences[suffix]) for suffix in wanted}
     objects = {s: _object(plan, fractions, s, signals[s], fine) for s in wanted}
     truth = _truth(series, fractions, objects)
-    acquired: dict[str, Acquired] = {}
+    scans: dict[str, Scan] = {}
     for suffix in plan.contrasts:
-        scan = _Scan(plan, suffix, spacing, shape.offset, _noise_reference(suffix, signals[suffix]))
-        acquired[suffix] = _acquire(scan, fine.image(objects[suffix]))
-    return Subject(plan, spacing, shape, acquired, truth, sequences)
+        order = _Order(plan, suffix, spacing, shape.offset, _reference(suffix, signals[suffix]))
+        scans[suffix] = _acquire(order, fine.image(objects[suffix]))
+    return Subject(plan, spacing, shape, scans, truth, sequences)
 
 
 def _fractions(plan: Plan, anatomy: Anatomy, shape: Shape, fine: Lattice) -> dict[str, Floats]:
@@ -98,8 +105,11 @@ def _fractions(plan: Plan, anatomy: Anatomy, shape: Shape, fine: Lattice) -> dic
     result["brain"] = np.zeros(fine.shape, np.float32)
     for start, stop in _slabs(fine.shape[0]):
         points = fine.points(start, stop)
-        for name, part in _slab(anatomy, shape, around, mass, points).items():
-            result[name][start:stop] = part
+        there = shape.to_template(points)
+        inside = around.inside(there)
+        parts = _slab(anatomy, around, mass, points[:, inside], there[:, inside])
+        for name, part in parts.items():
+            result[name][start:stop][inside] = part
     return result
 
 
@@ -110,12 +120,12 @@ def _slabs(count: int) -> Iterator[tuple[int, int]]:
 
 def _slab(
     anatomy: Anatomy,
-    shape: Shape,
     around: head.Head,
     mass: lesion.Lesion | None,
     points: Floats,
+    there: Floats,
 ) -> dict[str, Floats]:
-    there = shape.to_template(points)
+    """Fractions at subject points (3, n) that come from template points ``there``."""
 
     def at(values: Floats) -> Floats:
         return sample(values, anatomy.lattice, there, outside="constant")
@@ -123,8 +133,8 @@ def _slab(
     csf, gm, wm = at(anatomy.csf), at(anatomy.gm), at(anatomy.wm)
     brain = csf + gm + wm
     parts = around.fractions(there, brain)
-    parts["csf"] = parts["csf"] + csf
-    parts |= {"gm": gm, "wm": wm, "brain": brain}
+    cord = parts["wm"]
+    parts |= {"csf": parts["csf"] + csf, "gm": gm, "wm": wm, "brain": brain}
     if mass is not None:
         whole, core = mass.fractions(points)
         # a lesion takes white matter, a little of the deep grey matter, and spares the cortex
@@ -133,6 +143,7 @@ def _slab(
         parts["csf"] = parts["csf"] - hit * csf
         parts |= {"gm": gm * (1.0 - hit), "wm": wm * (1.0 - hit)}
         parts |= {"core": inner * brain, "lesion": (hit - inner) * brain}
+    parts["wm"] = parts["wm"] + cord
     return parts
 
 
@@ -189,40 +200,41 @@ def _truth(series: Series, fractions: Mapping[str, Floats], objects: Mapping[str
 
 
 @dataclass(frozen=True)
-class _Scan:
+class _Order:
     plan: Plan
     suffix: str
     spacing: float
     offset: Matrix
+    #: signal that the noise is a share of
     reference: float
 
 
-def _noise_reference(suffix: str, signals: Mapping[str, float]) -> float:
+def _reference(suffix: str, signals: Mapping[str, float]) -> float:
     if suffix == "T1w":
         return signals["wm"]
     return 0.5 * (signals["gm"] + signals["wm"])
 
 
-def _acquire(scan: _Scan, thing: sitk.Image) -> Acquired:
-    rng = generator(scan.plan.seed, scan.plan.folder, "acquisition", scan.suffix)
-    centre = CENTRE + scan.offset
-    if scan.suffix == "T1w":
-        series = protocol.volume(scan.plan, scan.spacing, scan.offset)
+def _acquire(order: _Order, thing: sitk.Image) -> Scan:
+    rng = generator(order.plan.seed, order.plan.folder, "acquisition", order.suffix)
+    centre = CENTRE + order.offset
+    if order.suffix == "T1w":
+        series = protocol.volume(order.plan, order.spacing, order.offset)
         moved = acquisition.motion(np.zeros(3), np.zeros(3), centre)
         values = sitk.GetArrayFromImage(thing)
     else:
-        series = protocol.slices(scan.plan, scan.suffix, scan.spacing, scan.offset)
+        series = protocol.slices(order.plan, order.suffix, order.spacing, order.offset)
         moved = _patient_motion(rng, centre)
         fine = acquisition.fine_lattice(series.lattice, volumetric=False).empty()
         # the object lies in the T1w's space: sample it where the moved head came from
         back = moved.GetInverse()
         values = sitk.GetArrayFromImage(sitk.Resample(thing, fine, back, sitk.sitkLinear))
     clean = np.abs(acquisition.acquire(values, series))
-    bias = acquisition.bias_field(series.lattice, centre, float(rng.uniform(*BIAS)), rng)
-    sigma = float(rng.uniform(*NOISE[scan.suffix])) * scan.reference
+    bias = acquisition.bias_field(series.lattice, float(rng.uniform(*BIAS)), rng)
+    sigma = float(rng.uniform(*NOISE[order.suffix])) * order.reference
     noisy = acquisition.rician(clean * bias, sigma, rng)
     stored = np.clip(np.round(noisy), 0.0, CEILING).astype(np.uint16)
-    return Acquired(series, stored, clean, bias, sigma, moved)
+    return Scan(series.lattice, stored, clean, bias, sigma, moved)
 
 
 def _patient_motion(rng: np.random.Generator, centre: Matrix) -> sitk.Euler3DTransform:

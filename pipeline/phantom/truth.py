@@ -25,14 +25,16 @@ def write(subject: Subject, folder: Path) -> None:
         images.write_image(image, folder / f"{suffix}.nii.gz")
     images.write_image(lattice.image(subject.truth.labels), folder / "dseg.nii.gz")
     images.write_image(lattice.image(subject.truth.brain), folder / "brain_mask.nii.gz")
-    for suffix, acquired in subject.acquired.items():
-        grid = acquired.series.lattice
-        clean = grid.image(_rounded(acquired.clean, SIGNAL_STEP))
+    for suffix, scan in subject.series.items():
+        grid = scan.lattice
+        clean = grid.image(_rounded(scan.clean, SIGNAL_STEP))
         images.write_image(clean, folder / f"native_{suffix}.nii.gz")
-        gain = grid.image(_rounded(acquired.bias, GAIN_STEP))
+        gain = grid.image(_rounded(scan.bias, GAIN_STEP))
         images.write_image(gain, folder / f"bias_{suffix}.nii.gz")
+        if suffix == "T1w":
+            continue
         with files.atomic(folder / f"{suffix}_to_T1w.mat") as part:
-            sitk.WriteTransform(acquired.to_t1w, str(part))
+            sitk.WriteTransform(scan.to_t1w, str(part))
     shape = subject.shape
     for name, field in (("field", shape.field()), ("velocity", shape.velocity)):
         image = shape.lattice.image(_rounded(field, FIELD_STEP))
@@ -46,7 +48,7 @@ def facts(subject: Subject) -> dict[str, object]:
         "Lesion": subject.plan.lesion,
         "VentricleWallMovement": round(subject.shape.ventricle, 3),
         "Affine": np.round(subject.shape.matrix, 6).tolist(),
-        "NoiseSigma": {name: round(item.sigma, 4) for name, item in subject.acquired.items()},
+        "NoiseSigma": {name: round(item.sigma, 4) for name, item in subject.series.items()},
         "NoiseModel": "rician",
     }
 
