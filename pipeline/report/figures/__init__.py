@@ -1,0 +1,1 @@
+"""Pictures of the QC pages: functions of images that give encoded pictures."""

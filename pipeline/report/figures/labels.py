@@ -1,0 +1,91 @@
+"""Pictures of the segmentation: coarse box, fine contours, uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline.labels import Label
+from pipeline.report.figures import paint
+from pipeline.report.figures.align import as_region, outline_painter
+from pipeline.report.figures.geometry import Cut, mask_box, sample, upright, whole_box
+from pipeline.report.figures.restore import MARGIN, grey_painter
+from pipeline.report.figures.sheet import (
+    Bar,
+    Figure,
+    Painter,
+    compose,
+    figure,
+    mosaic,
+    overlay,
+    tiles,
+)
+
+
+def coarse_box(
+    head: sitk.Image, index: Sequence[int], size: Sequence[int], coarse: sitk.Image | None
+) -> Figure:
+    """The box that the fine step works in, on the whole head, with the coarse tissues.
+
+    Args:
+        head: anchor on the common grid.
+        index: first voxel of the box along x, y, z of that grid.
+        size: voxels of the box.
+        coarse: labels of the coarse step on that grid.
+    """
+    image = upright(head)
+    block = sitk.Image(head.GetSize(), sitk.sitkUInt8)
+    block.CopyInformation(head)
+    block = sitk.Paste(block, sitk.Image(list(size), sitk.sitkUInt8) + 1, size, [0, 0, 0], index)
+    box_lines = outline_painter([as_region(upright(block), paint.ORANGE)])
+    row = [[cuts[0] for cuts in mosaic(image, whole_box(image), (1, 1, 1), 380)]]
+    base = compose(tiles(row, grey_painter(image, paint.window_of(image))))
+    layers = [("box", overlay(row, box_lines), True)]
+    legend = [(paint.ORANGE, "box of the fine step")]
+    if coarse is not None:
+        brain = outline_painter([as_region(upright(coarse), paint.SKY)])
+        layers.append(("coarse brain", overlay(row, brain), True))
+        legend.append((paint.SKY, "coarse brain"))
+    return figure("box", [("head", base)], layers, legend=legend)
+
+
+def tissues(image: sitk.Image, labels: sitk.Image, names: Sequence[Label]) -> Figure:
+    """Contours of the labels on the brain in three planes; a filled layer to switch on."""
+    head, regions = upright(image), upright(labels)
+    colors = {label.index: label.color for label in names}
+    present = set(np.unique(sitk.GetArrayViewFromImage(regions)).tolist())
+    cuts = mosaic(head, mask_box(regions, 6.0))
+    base = compose(tiles(cuts, grey_painter(head, paint.window_of(head, regions))))
+    lines = overlay(cuts, outline_painter(paint.regions_of(regions, colors)))
+    fill = overlay(cuts, _fill_painter(regions, colors))
+    legend = [(label.color, label.name) for label in names if label.index in present]
+    return figure("tissues", [("image", base)],
+                  [("contours", lines, True), ("filled", fill, False)], legend=legend)  # fmt: skip
+
+
+def _fill_painter(labels: sitk.Image, colors: Mapping[int, str]) -> Painter:
+    def paint_cut(where: Cut) -> paint.Pixels:
+        return paint.filled(sample(labels, where, nearest=True), colors, 0.45)
+
+    return paint_cut
+
+
+def entropy(uncertainty: sitk.Image, labels: sitk.Image) -> Figure:
+    """Entropy of the label probabilities, 0 (certain) to the largest value in bits."""
+    shown, regions = upright(uncertainty), upright(labels)
+    inside = sitk.GetArrayViewFromImage(shown)[sitk.GetArrayViewFromImage(regions) != 0]
+    top = max(float(np.percentile(inside, 99.8)) if inside.size else 0.0, 1e-3)
+    cuts = mosaic(shown, mask_box(regions, MARGIN), (7, 7, 0))
+
+    def paint_cut(where: Cut) -> paint.Pixels:
+        values = sample(shown, where)
+        pixels = paint.colored(values, 0.0, top, paint.SEQUENTIAL)
+        pixels[sample(regions, where, nearest=True) < 0.5] = 0
+        return pixels
+
+    bar = Bar(
+        paint.SEQUENTIAL, ((0.0, "0"), (0.5, f"{top / 2:.2g}"), (1.0, f"{top:.2g}")), "entropy"
+    )
+    return figure("entropy", [("", compose(tiles(cuts, paint_cut), bar))])

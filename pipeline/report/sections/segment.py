@@ -1,0 +1,60 @@
+"""Section of segment: box, tissues, uncertainty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.labels import TISSUES
+from pipeline.report.figures import labels
+from pipeline.report.figures.sheet import Figure
+from pipeline.report.record import Record
+from pipeline.report.sections.content import Content, need
+
+
+def build(record: Record) -> Content:
+    """Contours on the anchor, entropy, the coarse box."""
+    unit, anchor, results = record.unit, record.anchor, record.results
+    fine = results.image("segment", unit, "dseg", space=anchor)
+    content = Content(outputs=[fine])
+    if not fine.is_file():
+        return content
+    head = results.image("superres", unit, anchor, desc="superres", space=anchor)
+
+    def tissues() -> Figure:
+        return labels.tissues(record.image(need(head)), record.labels(fine), TISSUES)
+
+    def entropy() -> Figure:
+        path = entropy_path(record)
+        return labels.entropy(record.image(need(path)), record.labels(fine))
+
+    def box() -> Figure:
+        coarse = results.image("segment", unit, "dseg", desc="coarse", space=anchor)
+        tissue = record.labels(coarse) if coarse.is_file() else None
+        return labels.coarse_box(record.image(need(head)), *block(record, fine), tissue)
+
+    content.pictures += [("tissues", tissues), ("entropy", entropy)]
+    if block(record, fine)[1]:
+        content.pictures.append(("box", box))
+    return content
+
+
+def entropy_path(record: Record) -> Path:
+    """The map of uncertainty, whatever its suffix."""
+    folder = record.results.anat("segment", record.unit)
+    for path in sorted(folder.glob("*_desc-entropy_*.nii.gz")):
+        return path
+    return folder / f"{record.unit.name}_desc-entropy.nii.gz"
+
+
+def block(record: Record, fine: Path) -> tuple[list[int], list[int]]:
+    """First voxel and size of the box on the common grid; empty when the sidecar does not tell."""
+    box = record.facts(fine).get("Box")
+    if not isinstance(box, dict):
+        return [], []
+    return [int(n) for n in box.get("Index", [])], [int(n) for n in box.get("Size", [])]
+
+
+def touches(record: Record) -> bool:
+    """Whether the labels still reach a face of the box."""
+    fine = record.results.image("segment", record.unit, "dseg", space=record.anchor)
+    return bool(record.facts(fine).get("BoxTouched", False))

@@ -1,0 +1,44 @@
+"""Section of superres: acquired voxels beside the isotropic image."""
+
+from __future__ import annotations
+
+from pipeline.report.figures import restore
+from pipeline.report.figures.sheet import Figure
+from pipeline.report.record import Record
+from pipeline.report.sections.content import Content, Table, millimetres, need, voxels
+
+
+def build(record: Record) -> Content:
+    """One picture with a row a contrast; a table of lattices."""
+    found = record.contrasts("superres", desc="superres", space=record.anchor)
+    mask = record.results.image("superres", record.unit, "mask", desc="brain", space=record.anchor)
+
+    def planes() -> Figure:
+        native = record.contrasts("denoise", desc="denoised")
+        return restore.resolution({
+            suffix: restore.Pair(
+                record.image(need(native[suffix])),
+                record.image(path),
+                record.labels(need(mask)),
+                record.moves(suffix),
+            )
+            for suffix, path in found.items()
+            if suffix in native
+        })  # fmt: skip
+
+    content = Content(outputs=list(found.values()))
+    if found:
+        content.pictures.append(("resolution", planes))
+        content.tables.append(_lattices(record))
+    return content
+
+
+def _lattices(record: Record) -> Table:
+    native = record.contrasts("denoise", desc="denoised")
+    rows = []
+    for suffix, path in record.contrasts("superres", desc="superres", space=record.anchor).items():
+        before = record.image(native[suffix]).GetSpacing() if suffix in native else ()
+        after = record.image(path)
+        rows.append((suffix, millimetres(before) if before else "–",
+                     millimetres(after.GetSpacing()), voxels(after.GetSize())))  # fmt: skip
+    return Table("Lattices", ("contrast", "acquired", "isotropic", "size"), tuple(rows))
