@@ -30,7 +30,7 @@ class Participant:
 
 
 def read_participants(root: Path) -> list[Participant]:
-    """Read truth/participants.tsv.
+    """Read truth/participants.tsv; subjects that were broken on purpose have no truth.
 
     Raises:
         VoxelwayError: E-CONFIG-PATH when the folder does not exist, E-TRUTH when the table is
@@ -48,7 +48,11 @@ def read_participants(root: Path) -> list[Participant]:
     if rows and not {"patient_id", "folder"} <= set(rows[0]):
         what = "participants.tsv lacks the column patient_id or folder"
         raise VoxelwayError("E-TRUTH", what, where=where)
-    return [Participant(row["patient_id"], root / row["folder"]) for row in rows]
+    return [
+        Participant(row["patient_id"], root / row["folder"])
+        for row in rows
+        if not row.get("broken")
+    ]
 
 
 @dataclass(frozen=True)

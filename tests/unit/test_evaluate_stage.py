@@ -377,6 +377,14 @@ def test_a_subject_that_the_truth_does_not_list_has_none(cohort: Cohort) -> None
     assert not any(metric == "tre" for _, metric, _ in cohort.rows())
 
 
+def test_a_subject_that_was_broken_on_purpose_has_no_truth(cohort: Cohort) -> None:
+    cohort.restored()
+    table = "patient_id\tfolder\tbroken\nPatient 7\tX001\ttruncated\n"
+    (cohort.truth / "participants.tsv").write_text(table)
+    assert cohort.evaluate().status == "ok"
+    assert not any(metric == "rigid_error" for _, metric, _ in cohort.rows())
+
+
 def test_stages_that_failed_have_no_rows_and_the_rest_is_judged(cohort: Cohort) -> None:
     cohort.everything()
     for name in ("superres", "register"):
