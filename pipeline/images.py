@@ -150,16 +150,41 @@ def check_same_grid(a: sitk.Image, b: sitk.Image, where: str) -> None:
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
-    """Write an image whole: temporary name in the same folder, then a rename."""
+    """Write an image whole: temporary name in the same folder, then a rename.
+
+    Raises:
+        VoxelwayError: E-DISK-FULL, E-DIR-WRITE.
+    """
     with files.atomic(path) as part:
         try:
             sitk.WriteImage(image, str(part), useCompression=path.name.endswith(".gz"))
         except RuntimeError as error:
-            # ITK hides the operating system's reason; ask for it by writing ourselves
-            with part.open("wb") as handle:
-                handle.write(b"\0" * (1 << 20))
+            _raise_reason(part)
             reason = str(error).strip().splitlines()[-1][:200]
             raise VoxelwayError("E-DIR-WRITE", reason, where=str(path)) from error
+        if not _is_whole(image, part):
+            # ITK writes on over a full disk without a word
+            _raise_reason(part)
+            raise VoxelwayError("E-DISK-FULL", "The image could not be written", where=str(path))
+
+
+def _is_whole(image: sitk.Image, path: Path) -> bool:
+    """Whether a written file is as long as its voxels; gzip's trailer tells its content's size."""
+    item = sitk.GetArrayViewFromImage(image).dtype.itemsize
+    voxels = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * item
+    size = path.stat().st_size
+    if path.name.endswith(".gz"):
+        with path.open("rb") as handle:
+            handle.seek(max(0, size - 4))
+            length = int.from_bytes(handle.read(4), "little")
+        return voxels <= length + (voxels >> 32 << 32) <= voxels + 4096
+    return size >= voxels
+
+
+def _raise_reason(path: Path) -> None:
+    """Write plain bytes to a file that ITK could not write, for the operating system's reason."""
+    with path.open("wb") as handle:
+        handle.write(b"\0" * (1 << 20))
 
 
 def array(image: sitk.Image) -> NDArray[np.float32]:

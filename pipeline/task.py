@@ -90,7 +90,12 @@ class Task:
             facts: more entries of the sidecar, CamelCase as in BIDS.
         """
         images.write_image(image, path)
-        return self.describe(path, **facts)
+        try:
+            return self.describe(path, **facts)
+        except VoxelwayError:
+            # an image without its sidecar would be half of a result
+            path.unlink(missing_ok=True)
+            raise
 
     def describe(self, path: Path, **facts: Any) -> Path:
         """Write the sidecar of a file that stands already, and count it as an output."""

@@ -29,13 +29,17 @@ REGISTRATIONS = methods.available("register")
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole-head T1w of the phantom, 4 mm, with noise and bias, oblique lattice."""
-    from pipeline.phantom import anatomy, protocol, subject
+    """Whole-head T1w of the phantom, 4 mm, with 3 % Rician noise."""
+    from pipeline.phantom.cohort import write_subject
 
-    made = subject.make(protocol.plan("P001", 0), anatomy.load(), 4.0)
-    image = sitk.Cast(made.series["T1w"].acquired, sitk.sitkFloat32)
-    path = tmp_path_factory.mktemp("head") / "sub-1_T1w.nii.gz"
-    images.write_image(image, path)
+    folder = tmp_path_factory.mktemp("head")
+    write_subject("P001", folder, 4.0, 0)
+    clean = images.read_image(folder / "truth" / "P001" / "T1w.nii.gz")
+    values = images.array(clean)
+    noise = np.random.default_rng(0).normal(0.0, 0.03 * values.max(), (2, *values.shape))
+    noisy = np.hypot(values + noise[0], noise[1]).astype(np.float32)
+    path = folder / "sub-1_T1w.nii.gz"
+    images.write_image(images.like(noisy, clean), path)
     return path
 
 
