@@ -35,6 +35,10 @@ class Case:
     table: Table
     _images: dict[Path, sitk.Image] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        """Drop the images that were read, so that memory does not grow with the stages."""
+        self._images.clear()
+
     def ok(self, stage: str) -> bool:
         """Whether a stage ended well for this unit."""
         found = status.read(self.task.results, self.task.unit, stage)

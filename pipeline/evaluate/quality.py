@@ -76,9 +76,11 @@ def efc(image: Volume) -> float:
     energy = math.sqrt(float(values @ values))
     if energy == 0:
         return math.nan
-    shares = values[values > 0] / energy
     largest = math.sqrt(values.size) * math.log(math.sqrt(values.size))
-    return float(-np.sum(shares * np.log(shares))) / largest if largest > 0 else math.nan
+    shares = values[values > 0]
+    shares /= energy
+    entropy = -float(shares @ np.log(shares))
+    return entropy / largest if largest > 0 else math.nan
 
 
 def fber(image: Volume, head: Mask, air: Mask) -> float:

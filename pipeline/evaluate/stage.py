@@ -22,19 +22,16 @@ from pipeline.task import Task, UnitTask
 NAME = "evaluate"
 REQUIRES: tuple[str, ...] = ()
 
-#: What judges which stage; a part runs when its stage ended well.
-PARTS: tuple[tuple[str, Callable[[Case], None]], ...] = (
-    ("ingest", of_quality.ingest),
-    ("preprocess", of_quality.preprocess),
-    ("preprocess", of_labels.brain),
-    ("preprocess", of_registration.alignment),
-    ("denoise", of_quality.denoise),
-    ("denoise", of_images.denoise),
-    ("superres", of_images.superres),
-    ("register", of_registration.register),
-    ("synthesize", of_images.synthesize),
-    ("segment", of_labels.segment),
-)
+#: What judges which stage; its parts run when it ended well.
+PARTS: dict[str, tuple[Callable[[Case], None], ...]] = {
+    "ingest": (of_quality.ingest,),
+    "preprocess": (of_quality.preprocess, of_labels.brain, of_registration.alignment),
+    "denoise": (of_quality.denoise, of_images.denoise),
+    "superres": (of_images.superres,),
+    "register": (of_registration.register,),
+    "synthesize": (of_images.synthesize,),
+    "segment": (of_labels.segment,),
+}
 
 
 @dataclass(frozen=True)
@@ -69,19 +66,24 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
         case.truth = find_truth(prepared.participants, task.results, task.unit.subject)
     except VoxelwayError as error:
         _keep(error, refusals)
-    for stage, part in PARTS:
-        if not case.ok(stage):
-            continue
-        try:
-            part(case)
-        except VoxelwayError as error:
-            _keep(error, refusals)
+    for stage in PARTS:
+        if case.ok(stage):
+            _judge(case, stage, refusals)
     path = task.results.unit_metrics(task.unit)
     table.write(path)
     names = sorted({row["metric"] for row in table.rows})
     task.describe(path, Truth=case.truth is not None, Units={n: measure(n).unit for n in names})
     if refusals:
         raise refusals[0]
+
+
+def _judge(case: Case, stage: str, refusals: list[VoxelwayError]) -> None:
+    for part in PARTS[stage]:
+        try:
+            part(case)
+        except VoxelwayError as error:
+            _keep(error, refusals)
+    case.forget()
 
 
 def _keep(error: VoxelwayError, refusals: list[VoxelwayError]) -> None:
