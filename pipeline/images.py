@@ -177,8 +177,8 @@ def _is_whole(image: sitk.Image, path: Path) -> bool:
         with path.open("rb") as handle:
             handle.seek(max(0, size - 4))
             length = int.from_bytes(handle.read(4), "little")
-        return voxels <= length + (voxels >> 32 << 32) <= voxels + 4096
-    return size >= voxels
+        return bool(voxels <= length + (voxels >> 32 << 32) <= voxels + 4096)
+    return bool(size >= voxels)
 
 
 def _raise_reason(path: Path) -> None:
