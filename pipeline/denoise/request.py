@@ -1,0 +1,49 @@
+"""What a denoising method is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline.denoise.noise import Noise
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image to denoise.
+
+    Attributes:
+        image: float32.
+        mask: brain or foreground on the same lattice; outside, the result may be less careful.
+        noise: its noise.
+        strength: factor on the noise level, above 0.
+        seed: for methods that draw random numbers.
+    """
+
+    image: sitk.Image
+    mask: sitk.Image
+    noise: Noise
+    strength: float
+    seed: int = 0
+
+
+Method = Callable[[Request], sitk.Image]
+
+
+def voxel_units(image: sitk.Image) -> sitk.Image:
+    """Copy whose finest spacing is 1, so that a method's lengths are in voxels.
+
+    Thick slices keep their larger spacing and are smoothed less across.
+    """
+    copy = sitk.Image(image)
+    finest = min(image.GetSpacing())
+    copy.SetSpacing([spacing / finest for spacing in image.GetSpacing()])
+    return copy
+
+
+def restore_geometry(image: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """Give an image the lattice of ``reference`` back."""
+    image.CopyInformation(reference)
+    return sitk.Cast(image, sitk.sitkFloat32)
