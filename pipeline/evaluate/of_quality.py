@@ -10,7 +10,6 @@ from pipeline import images
 from pipeline.evaluate import geometry, quality
 from pipeline.evaluate.case import Case
 
-Volume = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 ORIENTATION = "LPS"
@@ -45,13 +44,15 @@ def _compare(
     case: Case, stage: str, suffix: str, after: sitk.Image, before: sitk.Image | None
 ) -> None:
     """Same regions for both images, so that only the intensities differ."""
-    brain = images.bool_array(case.brain(suffix))
+    brain = case.brain(suffix)
     tissues = case.tissues(suffix, after)
     _, air = case.air(after)
-    values = _measures(sitk.GetArrayViewFromImage(after), brain, tissues, air)
+    # what the stage did to the background must not change how its noise is measured
+    model = quality.noise_model(after if before is None else before)
+    values = _measures(after, brain, model, tissues, air)
     baselines = None
     if before is not None and not same(after, before):
-        baselines = _measures(sitk.GetArrayViewFromImage(before), brain, tissues, air)
+        baselines = _measures(before, brain, model, tissues, air)
     case.table.add_all(stage, suffix, values, baselines)
 
 
@@ -63,11 +64,16 @@ def same(a: sitk.Image, b: sitk.Image) -> bool:
 
 
 def _measures(
-    values: Volume, brain: Mask, tissues: tuple[Mask, Mask] | None, air: Mask
+    image: sitk.Image,
+    brain: sitk.Image,
+    model: str,
+    tissues: tuple[Mask, Mask] | None,
+    air: Mask,
 ) -> dict[str, float]:
-    found = {"noise_level": quality.noise_level(values, brain)}
+    found = {"noise_level": quality.noise_level(image, brain, model)}
     if tissues is None:
         return found
+    values = sitk.GetArrayViewFromImage(image)
     grey, white = (quality.tissue(values, mask) for mask in tissues)
     found["snr"] = quality.snr(white)
     found["cnr"] = quality.cnr(white, grey, quality.tissue(values, air))

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline import images
+from pipeline.denoise import noise
+from pipeline.errors import VoxelwayError
 
 Volume = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 #: Median absolute deviation of a normal distribution of standard deviation 1.
 MAD_OF_NORMAL = 0.6744897501960817
-#: Fewest voxels (or wavelet coefficients) that a statistic is taken over.
+#: Fewest voxels that a statistic is taken over.
 MIN_VOXELS = 30
 #: The head is looked for on a grid no finer than this, in mm: its outline needs no more.
 HEAD_GRID_MM = 2.0
@@ -95,43 +97,26 @@ def fber(image: Volume, head: Mask, air: Mask) -> float:
     return foreground / background if background > 0 else math.nan
 
 
-def noise_sigma(image: Volume, mask: Mask) -> float:
-    """Standard deviation of white noise, from the diagonal Haar coefficients within the mask.
+def noise_level(image: sitk.Image, brain: sitk.Image, model: str = "auto") -> float:
+    """Noise in per cent of the range of the brain's intensities, as denoise estimates it.
 
-    Blocks of 2x2x2 voxels that lie wholly in the mask. The difference along all three axes hides
-    smooth anatomy, and the half of the blocks with the larger gradient of the block means, where
-    the edges are, is left out (Donoho & Johnstone 1994, Coupe et al. 2010). Noise that
-    interpolation has smoothed is underestimated; thick slices, whose neighbours differ, and fine
-    structure raise the estimate.
+    Args:
+        image: float32.
+        brain: mask on the same grid.
+        model: ``rician``, ``gaussian``, or ``auto`` to choose by the sign of the values.
 
     Returns:
-        In the image's unit; NaN with fewer than :data:`MIN_VOXELS` blocks.
+        NaN where the mask is too small or the image constant in it.
     """
-    even = tuple(slice(0, size - size % 2) for size in image.shape)
-    inside = mask[even]
-    details = means = image[even].astype(np.float64)
-    for axis in range(3):
-        first, second = _pairs(axis, 0), _pairs(axis, 1)
-        details = (details[first] - details[second]) / math.sqrt(2)
-        means = (means[first] + means[second]) / 2
-        inside = inside[first] & inside[second]
-    if np.count_nonzero(inside) < MIN_VOXELS or min(inside.shape) < 2:
+    try:
+        return noise.estimate(image, brain, model).percent
+    except VoxelwayError:
         return math.nan
-    gradient = np.sqrt(sum(step**2 for step in np.gradient(means)))
-    calm = inside & (gradient <= np.median(gradient[inside]))
-    return float(np.median(np.abs(details[calm]))) / MAD_OF_NORMAL
 
 
-def _pairs(axis: int, start: int) -> tuple[slice, ...]:
-    return tuple(slice(start, None, 2) if n == axis else slice(None) for n in range(3))
-
-
-def noise_level(image: Volume, brain: Mask) -> float:
-    """Noise in per cent of the span of the brain's intensities (1st to 99th percentile)."""
-    if np.count_nonzero(brain) < MIN_VOXELS:
-        return math.nan
-    low, high = np.percentile(image[brain], (1, 99))
-    return 100 * noise_sigma(image, brain) / float(high - low) if high > low else math.nan
+def noise_model(image: sitk.Image) -> str:
+    """The distribution that the noise of an image has: magnitude images are Rician."""
+    return "gaussian" if float(sitk.GetArrayViewFromImage(image).min()) < 0 else "rician"
 
 
 def head_mask(image: sitk.Image) -> Mask:

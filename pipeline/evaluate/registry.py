@@ -174,12 +174,12 @@ _ENTRIES = (
     ),
     Measure(
         "noise_level", "Noise level", "quality", "%", 0, 100, "lower",
-        "Standard deviation of the noise in the brain (median absolute deviation of the diagonal"
-        " Haar wavelet coefficients in the smoother half of the brain, over 0.6745), over the span"
-        " from the 1st to the 99th percentile of the brain's intensities; thick slices and fine"
-        " structure raise it by up to a quarter.",
-        "Donoho & Johnstone 1994, Biometrika 81(3):425-455, doi:10.1093/biomet/81.3.425;"
-        " Coupe et al. 2010, Med Image Anal 14(4):483-493, doi:10.1016/j.media.2010.03.001",
+        "Standard deviation of the noise in the brain (median absolute deviation of second"
+        " differences where the image is smooth, corrected for Rician noise), over the range from"
+        " the 0.5th to the 99.5th percentile of the brain's intensities; the same estimate as in"
+        " the sidecar of denoise.",
+        "Coupe et al. 2010, Med Image Anal 14(4):483-493, doi:10.1016/j.media.2010.03.001;"
+        " Koay & Basser 2006, J Magn Reson 179(2):317-322, doi:10.1016/j.jmr.2006.01.016",
         ("preprocess", "denoise"),
     ),
     # registration

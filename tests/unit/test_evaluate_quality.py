@@ -38,8 +38,6 @@ def test_too_few_voxels_are_undefined() -> None:
     mask = np.zeros(values.shape, dtype=bool)
     mask[0, 0, :5] = True
     assert math.isnan(quality.snr(quality.tissue(values, mask)))
-    assert math.isnan(quality.noise_sigma(values, mask))
-    assert math.isnan(quality.noise_level(values, mask))
 
 
 def test_formulas_by_hand() -> None:
@@ -80,31 +78,34 @@ def test_fber_by_hand() -> None:
     assert math.isnan(quality.fber(values * inside, inside, ~inside))
 
 
-@pytest.mark.parametrize("sigma", [0.5, 3.0])
-def test_noise_of_known_strength_on_a_ramp(sigma: float) -> None:
+def ramp(sigma: float) -> tuple[sitk.Image, sitk.Image]:
+    """A magnitude image with Rician noise, and a mask of all of it."""
     z, y, x = np.mgrid[:33, :32, :31]
-    image = 2.0 * x + y - 3.0 * z + RNG.normal(0, sigma, z.shape)
-    mask = np.ones(image.shape, dtype=bool)
-    assert quality.noise_sigma(image, mask) == pytest.approx(sigma, rel=0.05)
-    assert quality.noise_sigma(7 * image, mask) == pytest.approx(7 * sigma, rel=0.05)
+    signal = 100.0 + 2.0 * x + y - 3.0 * z
+    real, imaginary = RNG.normal(0, sigma, (2, *z.shape))
+    image = sitk.GetImageFromArray(np.hypot(signal + real, imaginary).astype(np.float32))
+    return image, sitk.Cast(image * 0 + 1, sitk.sitkUInt8)
 
 
-def test_noise_level_is_a_share_of_the_range() -> None:
-    image = RNG.uniform(0, 10, (20, 20, 20))
-    mask = np.ones(image.shape, dtype=bool)
-    span = np.subtract(*np.percentile(image, (99, 1)))
-    expected = 100 * quality.noise_sigma(image, mask) / span
-    assert quality.noise_level(image, mask) == pytest.approx(expected)
-    assert math.isnan(quality.noise_level(np.ones((9, 9, 9)), np.ones((9, 9, 9), dtype=bool)))
+@pytest.mark.parametrize("sigma", [1.0, 5.0])
+def test_noise_level_of_known_noise(sigma: float) -> None:
+    image, mask = ramp(sigma)
+    span = np.subtract(*np.percentile(sitk.GetArrayFromImage(image), (99.5, 0.5)))
+    found = quality.noise_level(image, mask, quality.noise_model(image))
+    assert found == pytest.approx(100 * sigma / span, rel=0.05)
+    assert quality.noise_level(image * 7, mask, "rician") == pytest.approx(found, rel=1e-3)
 
 
-def test_noise_counts_whole_blocks_inside_the_mask_only() -> None:
-    image = np.zeros((20, 20, 20))
-    mask = np.zeros(image.shape, dtype=bool)
-    mask[:, :, :10] = True
-    image[~mask] = RNG.normal(0, 100, np.count_nonzero(~mask))
-    image[mask] = RNG.normal(0, 1, np.count_nonzero(mask))
-    assert quality.noise_sigma(image, mask) == pytest.approx(1, rel=0.15)
+def test_noise_level_of_too_little_is_undefined() -> None:
+    image, mask = ramp(1.0)
+    assert math.isnan(quality.noise_level(image, mask * 0))
+    assert math.isnan(quality.noise_level(image * 0 + 1, mask))
+
+
+def test_noise_model_goes_by_the_sign() -> None:
+    image, _ = ramp(1.0)
+    assert quality.noise_model(image) == "rician"
+    assert quality.noise_model(image - 1000.0) == "gaussian"
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 0.5, 3.0)])
