@@ -12,16 +12,16 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
-from pipeline.errors import Exit, VoxelwayError, from_os_error
+from pipeline import files, status
+from pipeline.errors import Exit, VoxelwayError
 from pipeline.ingest import geometry
-from pipeline.ingest.index import Index, read_index
-from pipeline.ingest.manifest import read_manifest, units
+from pipeline.ingest.index import QUARANTINE, Index, read_index
+from pipeline.ingest.manifest import Row, read_manifest, units
 from pipeline.ingest.source import Source
 from pipeline.paths import Results
 
@@ -197,11 +197,17 @@ def _choose(folder: Path, source: Source) -> tuple[Path, str, list[str]]:
     for suffix in wanted:
         for path in found:
             if _resampled(path) == suffix:
-                return path, suffix, sorted({_resampled(p) for p in found} - {suffix})
+                return path, suffix, _others(found, suffix)
     if plain and source.geometry.regular and source.geometry.tilt < 1.0:
-        return plain[0], "", sorted({_resampled(p) for p in found} - {""})
+        return plain[0], "", _others(found, "")
     what = "dcm2niix made no image with a right-angled, evenly spaced grid"
     raise VoxelwayError("D-CONVERT", what)
+
+
+def _others(found: list[Path], suffix: str) -> list[str]:
+    return sorted(
+        {_resampled(path) or "as acquired" for path in found if _resampled(path) != suffix}
+    )
 
 
 #: Degrees of tilt up to which a grid counts as right-angled.
@@ -313,14 +319,37 @@ def convert_folder(dicom: Path, out_dir: Path, params: Mapping[str, Any]) -> int
     from pipeline.ingest import stage
 
     tree = Tree(out_dir)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise from_os_error(error, str(out_dir)) from error
     index: Index = read_index(dicom, tree, params)
-    todo = units(read_manifest(tree.manifest))
-    code = runner.run_units(stage, todo, runner.Setup(tree, params))
-    if code == Exit.DONE and any(not item.left_out for item in index.refusals):
+    rows = read_manifest(tree.manifest)
+    code = runner.run_units(stage, units(rows), runner.Setup(tree, params))
+    failed = _failures(tree, rows)
+    if failed:
+        files.write_tsv(tree.quarantine, QUARANTINE, [*failed, *files.read_tsv(tree.quarantine)])
+    if len(failed) == len(rows):
+        return Exit.REFUSED
+    if code == Exit.DONE and (failed or any(not item.left_out for item in index.refusals)):
         print(f"some series were refused; {tree.quarantine} tells why", file=sys.stderr)
         return Exit.SOME
     return code
+
+
+def _failures(tree: Tree, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows of the quarantine for images that passed the gate and could not be converted."""
+    failed = []
+    for row in rows:
+        if tree.image("ingest", row.unit, row.suffix).is_file():
+            continue
+        state = status.read(tree, row.unit, "ingest")
+        said = [] if state is None else [*state.warnings, f": {state.code}: {state.message}"]
+        texts = [text.partition(": ")[2] for text in said if text.startswith((row.suffix, ": "))]
+        code, _, message = (texts or ["D-CONVERT: No image came out"])[0].partition(": ")
+        failed.append(
+            {
+                "code": code,
+                "message": f"{row.suffix}: {message}",
+                "subject": row.subject,
+                "series": row.series,
+                "files": row.files,
+            }
+        )
+    return failed

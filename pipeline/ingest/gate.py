@@ -198,7 +198,8 @@ def _evenly_spaced(volume: Volume, params: Mapping[str, Any]) -> Iterator[Findin
     if bool(np.all(whole[off] & (ratio[off] > 1.5))):
         lost = int(np.sum(np.round(ratio[off]) - 1))
         place = int(np.flatnonzero(off)[0]) + 1
-        what = f"{lost} slices are missing in {int(off.sum())} gaps, the first after slice {place}"
+        gaps_told = "1 gap" if off.sum() == 1 else f"{off.sum()} gaps"
+        what = f"{lost} slices are missing in {gaps_told}, the first after slice {place}"
         yield Finding("D-SLICES-MISSING", f"{what} (step {step:.2f} mm, gap {gaps.max():.2f} mm)")
     else:
         what = f"The distance between slices runs from {gaps.min():.3f} to {gaps.max():.3f} mm"

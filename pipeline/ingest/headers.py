@@ -31,6 +31,9 @@ IMAGE_CLASSES = {
 }
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 
+#: More frames than any object of a patient has.
+MOST_FRAMES = 65535
+
 KEYWORDS = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate",
     "SeriesTime", "AcquisitionTime", "AcquisitionDateTime", "Modality", "Manufacturer",
@@ -279,7 +282,8 @@ def _frames(dataset: Any) -> tuple[Frame, ...]:
         vector(dataset.get("PixelSpacing"), 2),
         number(dataset, "EchoTime"),
     )
-    return (frame,) * max(1, whole(dataset, "NumberOfFrames") or 1)
+    # a damaged count must not fill the memory; the pixels that lack show as missing bytes
+    return (frame,) * min(max(1, whole(dataset, "NumberOfFrames") or 1), MOST_FRAMES)
 
 
 def _frame(groups: _Groups, index: int) -> Frame:

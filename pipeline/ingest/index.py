@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import files
-from pipeline.errors import Exit, VoxelwayError
+from pipeline.errors import Exit, VoxelwayError, from_os_error
 from pipeline.ingest import bids, gate, select, walk
 from pipeline.ingest.gate import Finding
 from pipeline.ingest.headers import Header, Reject
@@ -94,9 +95,12 @@ class Index:
 
     def _admit(self, volume: Volume, suffix: str, subject: str, findings: list[Finding]) -> None:
         accepted = set(self.params["accept"])
-        refused = [finding for finding in findings if finding.code not in accepted]
-        for finding in refused:
-            told = Finding(finding.code, f"{suffix}{_echo(volume)}: {finding.message}")
+        refused: dict[str, list[str]] = {}
+        for finding in findings:
+            if finding.code not in accepted:
+                refused.setdefault(finding.code, []).append(finding.message)
+        for code, messages in refused.items():
+            told = Finding(code, f"{suffix}{_echo(volume)}: {'; '.join(messages)}")
             self._refuse(told, subject, volume.series.label, volume.headers)
         if not refused:
             self.candidates.append(Candidate(volume, suffix, subject, tuple(findings)))
@@ -164,6 +168,7 @@ def read_index(dicom: Path, results: Results, params: Mapping[str, Any]) -> Inde
         what = f"None of the {len(tree.files)} files is a DICOM image"
         hint = "Point `dicom` at the folder that the images were exported to"
         raise VoxelwayError("E-DCM-NONE", what, where=str(dicom), hint=hint)
+    _writable(results.root)
     index = Index(make_key(results), params)
     for reject in rejects:
         index.add_reject(reject)
@@ -180,6 +185,20 @@ def read_index(dicom: Path, results: Results, params: Mapping[str, Any]) -> Inde
         hint = f"{results.quarantine} tells why, series by series"
         raise VoxelwayError("E-DCM-NONE", what, where=str(dicom), hint=hint)
     return index
+
+
+def _writable(folder: Path) -> None:
+    """Refuse a folder that can't be written before anything else is.
+
+    Raises:
+        VoxelwayError: E-DIR-WRITE, E-DISK-FULL.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".part-", dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise from_os_error(error, str(folder)) from error
 
 
 def _write_units(index: Index, results: Results) -> list[Row]:

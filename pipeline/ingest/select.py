@@ -51,9 +51,10 @@ def _computed(pattern: str, common: Common) -> bool:
 
 
 def _found(pattern: str, common: Common) -> bool:
-    """Search a description; words may be joined by underscores, which regexes take for letters."""
-    texts = (common.description, common.protocol)
-    return any(re.search(pattern, text.replace("_", " ")) for text in texts)
+    """Search the description; the protocol's name, which may be that of a whole exam, only where
+    there is none. Words may be joined by underscores, which regexes take for letters."""
+    text = common.description or common.protocol
+    return bool(re.search(pattern, text.replace("_", " ")))
 
 
 def suffix_of(volume: Volume, params: Mapping[str, Any]) -> str | None:
