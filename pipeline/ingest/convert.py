@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -88,6 +89,7 @@ def convert(source: Source, params: Mapping[str, Any], log: Path | None = None) 
         item.check()
     with tempfile.TemporaryDirectory(prefix="voxelway-") as name:
         folder = Path(name)
+        _room(folder, source)
         said = _run(_gather(source, folder), folder)
         if log is not None:
             files.write_text(log, said)
@@ -109,6 +111,18 @@ def convert(source: Source, params: Mapping[str, Any], log: Path | None = None) 
     told = [text for _, text in source.findings]
     told += [f"dcm2niix resampled the image ({suffix.strip('_')})"] if suffix else []
     return Converted(nifti, facts, told)
+
+
+def _room(folder: Path, source: Source) -> None:
+    """dcm2niix does not tell a full disk from a bad series, so the room is looked at before."""
+    grid = source.geometry
+    needed = 4 * grid.rows * grid.columns * grid.slices + (1 << 20)
+    needed += sum(item.size for item in source.files) if source.rewrite else 0
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        what = f"The temporary folder has {free >> 20} MB left, {(needed >> 20) + 1} MB are needed"
+        hint = "Free some space there, or set TMPDIR to another folder"
+        raise VoxelwayError("E-DISK-FULL", what, where=tempfile.gettempdir(), hint=hint)
 
 
 def _gather(source: Source, folder: Path) -> Path:
@@ -176,9 +190,6 @@ def _run(dicom: Path, folder: Path) -> str:
     except OSError as error:
         raise VoxelwayError("E-TOOL", f"dcm2niix can't be run ({error.strerror})") from error
     said = (done.stdout + done.stderr).decode("utf-8", "replace")
-    if re.search(r"no space left|disk full", said, re.IGNORECASE):
-        hint = "Free some space in the temporary folder (TMPDIR)"
-        raise VoxelwayError("E-DISK-FULL", "The disk is full", where=str(folder), hint=hint)
     return f"{said}exit status {done.returncode}\n"
 
 

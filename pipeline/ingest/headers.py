@@ -119,7 +119,7 @@ class Header:
     @property
     def is_image(self) -> bool:
         """Whether the object holds slices of a patient."""
-        return self.common.sop_class in IMAGE_CLASSES and bool(self.common.rows)
+        return self.common.sop_class in IMAGE_CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ class Reject:
     message: str
 
 
-def read_header(path: str) -> Header | Reject | None:
-    """Read one file; None for a DICOMDIR, whose files are read themselves.
+def read_header(path: str) -> Header | Reject:
+    """Read one file.
 
     Never raises for what is in the file: a damaged file becomes a :class:`Reject`.
     """
@@ -146,7 +146,7 @@ def read_header(path: str) -> Header | Reject | None:
         return Reject(path, "D-UNREADABLE", "The file's header asks for more memory than there is")
 
 
-def _read(path: str, stream: BinaryIO) -> Header | Reject | None:
+def _read(path: str, stream: BinaryIO) -> Header | Reject:
     start = stream.read(132)
     bare = start[128:] != b"DICM"
     if bare and not _plausible(start):
@@ -174,7 +174,7 @@ def _plausible(start: bytes) -> bool:
     return start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0 and start[2] < 0x20
 
 
-def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject | None:
+def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject:
     import pydicom
 
     dataset = pydicom.dcmread(
@@ -183,7 +183,9 @@ def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject | None:
     meta = getattr(dataset, "file_meta", None) or {}
     sop_class = text(dataset, "SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
     if sop_class == DICOMDIR_CLASS:
-        return None
+        return Reject(
+            path, "D-NOT-DICOM", "A DICOMDIR; the files that it lists are read themselves"
+        )
     if not sop_class or not text(dataset, "SeriesInstanceUID"):
         return Reject(path, "D-UNREADABLE", "The file names no object class or no series")
     syntax = str(meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
@@ -191,6 +193,8 @@ def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject | None:
     found = os.fstat(stream.fileno())
     missing = 0
     if sop_class in IMAGE_CLASSES:
+        if not common.rows or not common.columns:
+            return Reject(path, "D-UNREADABLE", "The image does not tell how many pixels it has")
         missing = missing_bytes(stream, dataset, syntax, found.st_size)
     return Header(
         path=path,

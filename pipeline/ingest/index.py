@@ -75,8 +75,18 @@ class Index:
         self.refusals.append(Refusal(finding, "", label, (reject.path,)))
 
     def add_series(self, headers: tuple[Header, ...]) -> None:
-        """Select, gate and note one series."""
-        series = Series(series_label(self.key, headers[0].common.series_uid), headers)
+        """Select, gate and note one series; objects of other kinds in it are set apart."""
+        label = series_label(self.key, headers[0].common.series_uid)
+        pictures = tuple(header for header in headers if header.is_image)
+        others = tuple(header for header in headers if not header.is_image)
+        if others:
+            subject = self._subject(Series(label, others))
+            what = Finding("D-NOT-IMAGE", "The object holds no image slices")
+            self._refuse(what, subject, label, others)
+        if pictures:
+            self._add_images(Series(label, pictures))
+
+    def _add_images(self, series: Series) -> None:
         subject = self._subject(series)
         reason = select.left_out(series, self.params)
         if reason is not None:

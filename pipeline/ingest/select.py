@@ -32,8 +32,6 @@ DERIVED_TYPES = {
 def left_out(series: Series, params: Mapping[str, Any]) -> Finding | None:
     """Why a series is not looked at any further; None when it is."""
     common = series.common
-    if not any(header.is_image for header in series.headers):
-        return Finding("D-NOT-IMAGE", "The object holds no image slices")
     if "LOCALIZER" in common.image_type or _found(params["localizer"], common):
         return Finding("D-LOCALIZER", "A localizer")
     marks = set(common.image_type[2:]) & DERIVED_TYPES

@@ -95,14 +95,14 @@ def read_headers(paths: Sequence[str], workers: int) -> tuple[list[Header], list
     for found in _progress(_read(paths, workers), len(paths)):
         if isinstance(found, Reject):
             rejects.append(found)
-        elif found is not None:
+        else:
             # one copy of what the files of a series have in common
             common = shared.setdefault(found.common, found.common)
             headers.append(replace(found, common=common))
     return headers, rejects
 
 
-def _read(paths: Sequence[str], workers: int) -> Iterator[Header | Reject | None]:
+def _read(paths: Sequence[str], workers: int) -> Iterator[Header | Reject]:
     if workers < 2 or len(paths) < WORTH_PROCESSES:
         yield from map(read_header, paths)
         return
@@ -111,9 +111,7 @@ def _read(paths: Sequence[str], workers: int) -> Iterator[Header | Reject | None
         yield from pool.map(read_header, paths, chunksize=CHUNK)
 
 
-def _progress(
-    items: Iterable[Header | Reject | None], total: int
-) -> Iterator[Header | Reject | None]:
+def _progress(items: Iterable[Header | Reject], total: int) -> Iterator[Header | Reject]:
     """A bar on a terminal, a line a minute in a log."""
     if sys.stderr.isatty():
         from tqdm import tqdm

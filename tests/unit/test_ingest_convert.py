@@ -6,7 +6,9 @@ import gzip
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -214,6 +216,18 @@ def test_image_that_fails_in_conversion_is_quarantined(
     assert row["code"] == "D-GEOMETRY" and row["message"] == "T2w: a corner is off."
 
 
+def test_disk_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    series(tmp_path / "dicom")
+    usage = SimpleNamespace(total=1 << 40, used=1 << 40, free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    assert cli.main(["convert", str(tmp_path / "dicom"), str(tmp_path / "bids")]) == Exit.OUTSIDE
+    told = capsys.readouterr().err
+    assert "E-DISK-FULL: The temporary folder has 0 MB left" in told and "Traceback" not in told
+    assert not list((tmp_path / "bids").rglob("*.nii.gz"))
+
+
 def test_files_that_dcm2niix_can_not_read_are_rewritten(tmp_path: Path) -> None:
     for path in series(tmp_path / "dicom"):
         ds = pydicom.dcmread(path)
@@ -315,22 +329,33 @@ def equal(path: Path, reference: Path) -> None:
 
 @pytest.mark.shared
 @needs_data
-def test_real_enhanced_and_dual_echo_equal_the_references(tmp_path: Path) -> None:
-    (tmp_path / "dicom").mkdir()
+def test_real_cohort_of_three_equals_the_references(tmp_path: Path) -> None:
+    dicom = tmp_path / "dicom"
+    dicom.mkdir()
+    with tarfile.open(SHARED / "t1_384_slices" / "t1_dicom.tar.gz") as archive:
+        archive.extractall(dicom / "t1", filter="data")
     for name in ("enhanced_multiframe_t1", "pd_t2_dual_echo"):
-        (tmp_path / "dicom" / name).symlink_to(SHARED / name / "dicom")
+        (dicom / name).symlink_to(SHARED / name / "dicom")
     out = tmp_path / "bids"
-    assert convert_folder(tmp_path / "dicom", out, params()) == Exit.DONE
-    rows = read_manifest(out / "manifest.tsv")
-    assert sorted(row.suffix for row in rows) == ["PDw", "T1w", "T2w"]
+    assert convert_folder(dicom, out, params()) == Exit.DONE
+    found = {row.suffix + str(row.slices): row for row in read_manifest(out / "manifest.tsv")}
+    assert set(found) == {"T1w384", "T1w96", "PDw35", "T2w35"}
+    assert len({row.subject for row in found.values()}) == 3
+    assert {row.split for row in found.values()} == {"train", "val", "test"}
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    options = ["-g", "i", "-z", "n", "-f", "t1", "-o", str(plain), str(dicom / "t1" / "dicoms")]
+    subprocess.run([convert.program(), *options], check=True, capture_output=True)
     dual = SHARED / "pd_t2_dual_echo" / "reference"
     references = {
-        "T1w": SHARED / "enhanced_multiframe_t1" / "reference" / "6_anat-T1w_acq-tfl.nii",
-        "PDw": dual / "Siemens_pd+t2_tse_sag_ISO_1.8mm_3_e1.nii",
-        "T2w": dual / "Siemens_pd+t2_tse_sag_ISO_1.8mm_3_e2.nii",
+        "T1w384": plain / "t1.nii",
+        "T1w96": SHARED / "enhanced_multiframe_t1" / "reference" / "6_anat-T1w_acq-tfl.nii",
+        "PDw35": dual / "Siemens_pd+t2_tse_sag_ISO_1.8mm_3_e1.nii",
+        "T2w35": dual / "Siemens_pd+t2_tse_sag_ISO_1.8mm_3_e2.nii",
     }
-    for suffix, reference in references.items():
-        equal(next(out.rglob(f"*_{suffix}.nii.gz")), reference)
+    for name, reference in references.items():
+        row = found[name]
+        equal(convert.Tree(out).image("ingest", row.unit, row.suffix), reference)
     assert valid(out)
 
 

@@ -198,7 +198,7 @@ def test_cut_file_is_never_whole(tmp_path: Path, kept: int) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:kept])
     found = read_header(str(path))
-    assert isinstance(found, Reject) or (found is not None and found.missing > 0)
+    assert isinstance(found, Reject) or found.missing > 0
 
 
 def test_files_that_are_no_dicom(tmp_path: Path) -> None:
@@ -210,6 +210,12 @@ def test_files_that_are_no_dicom(tmp_path: Path) -> None:
     named.write_bytes(b"\1" * 5000)
     found = read_header(str(named))
     assert isinstance(found, Reject) and found.code == "D-UNREADABLE"
+    sizeless = series(tmp_path, slices=1, Rows=None)[0]
+    found = read_header(str(sizeless))
+    assert isinstance(found, Reject) and found.code == "D-UNREADABLE"
+    listing = series(tmp_path, name="dir", slices=1, SOPClassUID="1.2.840.10008.1.3.10")[0]
+    found = read_header(str(listing))
+    assert isinstance(found, Reject) and "DICOMDIR" in found.message
     found = read_header(str(tmp_path / "gone.dcm"))
     assert isinstance(found, Reject) and found.code == "D-UNREADABLE"
 
@@ -223,7 +229,7 @@ def test_damaged_bytes_never_raise(tmp_path: Path) -> None:
         for place in generator.integers(0, min(len(damaged), 1200), 8):
             damaged[place] = generator.integers(0, 256)
         path.write_bytes(bytes(damaged))
-        assert isinstance(read_header(str(path)), Header | Reject | None)
+        assert isinstance(read_header(str(path)), Header | Reject)
 
 
 @pytest.mark.shared
