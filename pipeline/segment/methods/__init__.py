@@ -1,1 +1,1 @@
-"""Methods of the segment stage, one a file."""
+"""Methods of the fine level, one a file."""

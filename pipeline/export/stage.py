@@ -1,0 +1,95 @@
+"""Export: the labels as DICOM SEG on the series that the anchor contrast came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline import files, labels
+from pipeline.errors import VoxelwayError
+from pipeline.export import seg, series
+from pipeline.export.identity import Pseudonym
+from pipeline.ingest.identity import read_key
+from pipeline.ingest.source import read_sources
+from pipeline.paths import sidecar
+from pipeline.task import Task, UnitTask
+
+NAME = "export"
+REQUIRES = ("segment",)
+#: Share of the labels' volume inside the series below which the reader is warned.
+COVERED = 0.95
+
+
+def prepare(params: Mapping[str, Any], model: Path | None) -> Mapping[str, Any]:
+    """Nothing to load."""
+    return params
+
+
+def run_unit(task: UnitTask, prepared: Mapping[str, Any]) -> None:
+    """Labels of one unit on its anchor's series."""
+    anchor = task.anchor()
+    path = task.results.image("segment", task.unit, "dseg", space=anchor)
+    image = task.read_labels(path)
+    source = read_sources(task.results, task.unit).get(anchor)
+    if source is None:
+        what = f"No source files of the contrast {anchor} are on record"
+        hint = "Run `voxelway index` again"
+        raise VoxelwayError("E-DCM-SERIES", what, where=task.unit.name, hint=hint)
+    for item in source.files:
+        item.check()
+    found = series.read([Path(item.path) for item in source.files], source.echo)
+    pseudonym = None
+    if prepared["identity"] == "pseudonym":
+        pseudonym = Pseudonym(task.unit.subject, read_key(task.results))
+    built = seg.build(image, found, seg.known(), _origin(path, prepared), pseudonym)
+    _write(task, built, task.results.dicom_seg(task.unit), prepared, found)
+
+
+def run_file(task: Task, prepared: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """LABELS DICOM_SERIES_DIR OUT.dcm; the object belongs to the patient of the series."""
+    path, folder = Path(row["labels"]), Path(row["series"])
+    image = task.read_labels(path)
+    if not folder.is_dir():
+        raise VoxelwayError("E-DCM-FOLDER", "The folder does not exist", where=str(folder))
+    found = series.read(series.files_of(folder))
+    names = seg.known(_table(path))
+    built = seg.build(image, found, names, _origin(path, prepared), None)
+    _write(task, built, Path(row["output"]), {**prepared, "identity": "original"}, found)
+
+
+def _table(path: Path) -> dict[int, str] | None:
+    """Names from the dseg.tsv beside the labels, where there is one."""
+    beside = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
+    return labels.read_table(beside) if beside.is_file() else None
+
+
+def _origin(path: Path, params: Mapping[str, Any]) -> seg.Origin:
+    described = sidecar(path)
+    content = files.read_json(described) if described.is_file() else {}
+    made_here = content.get("GeneratedBy", {}).get("Name") == "voxelway"
+    method = str(content.get("Method", "")) if made_here else ""
+    algorithm = f"Voxelway segment {method}".strip() if made_here else "not stated"
+    return seg.Origin(algorithm, int(params["series_number"]), str(params["series_description"]))
+
+
+def _write(
+    task: Task,
+    built: seg.Built,
+    path: Path,
+    params: Mapping[str, Any],
+    source: series.Series,
+) -> None:
+    with files.atomic(path) as part:
+        built.dataset.save_as(part, enforce_file_format=True)
+    task.describe(
+        path,
+        Identity=params["identity"],
+        SegmentVoxels=built.voxels,
+        Coverage=round(built.coverage, 4),
+        SourceFrames=len(source.planes),
+        SourceMultiFrame=source.multiframe,
+        SegmentFrames=int(built.dataset.NumberOfFrames),
+    )
+    if built.coverage < COVERED:
+        task.warn(f"Only {built.coverage:.0%} of the labels' volume lies inside the series")

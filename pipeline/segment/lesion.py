@@ -1,0 +1,223 @@
+"""Lesions: brighter on FLAIR or T2w than any tissue that is expected at their place.
+
+The rule is that of the threshold methods for white-matter lesions: a robust z-score against the
+subject's own normal tissue (Van Leemput et al. 2001, IEEE TMI 20:677; Schmidt et al. 2012,
+NeuroImage 59:3774), seeds inside the white matter's territory, growth at a lower threshold, and a
+least size. A part of the lesion that is dark like fluid on the anchor is its core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+#: 1.4826 MAD is the standard deviation of a normal distribution.
+MAD = 1.4826
+#: Voxels of a tissue that a robust mean and spread need.
+FEWEST = 50
+#: Share of a dark part's surface that must be lesion for the part to be its core.
+ENCLOSED = 0.6
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Thresholds; see workflow/schemas/stages/segment.schema.yaml for the units and ranges."""
+
+    contrasts: tuple[str, ...] = ("FLAIR", "T2w")
+    seed: float = 4.0
+    grow: float = 2.0
+    support: float = 0.0
+    territory: float = 0.5
+    min_ml: float = 0.1
+    min_width: float = 4.0
+    closing: float = 2.0
+    core_min_ml: float = 0.05
+
+
+@dataclass(frozen=True)
+class View:
+    """One subject on one grid, arrays (z, y, x).
+
+    Attributes:
+        contrasts: suffix → intensities of the acquired contrasts.
+        anchor: intensities of the anchor; ``anchor_dark`` tells whether fluid is dark on it.
+        tissues: posteriors of CSF, GM, WM, stacked.
+        white: probability of white matter at this place, from the atlas or the coarse level.
+        fluid: the same for CSF.
+        mask: brain.
+        spacing: mm along x, y, z.
+    """
+
+    contrasts: Mapping[str, Floats]
+    anchor: Floats
+    anchor_dark: bool
+    tissues: Floats
+    white: Floats
+    fluid: Floats
+    mask: Bools
+    spacing: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Masks of whole lesion and core, and the probability of lesion; ``used`` are contrasts."""
+
+    whole: Bools
+    core: Bools
+    probability: Floats
+    used: tuple[str, ...] = ()
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+def find(view: View, settings: Settings) -> Found:
+    """Find lesions; without an acquired FLAIR or T2w nothing is looked for."""
+    used = tuple(name for name in settings.contrasts if name in view.contrasts)
+    none = np.zeros(view.mask.shape, bool)
+    scores = {name: score(view.contrasts[name], view) for name in used}
+    if not used or any(values is None for values in scores.values()):
+        return Found(none, none, none.astype(np.float32))
+    first, *others = (values for values in scores.values() if values is not None)
+    allowed = view.mask.copy()
+    for other in others:
+        allowed &= other >= settings.support
+    territory = _territory(view, settings) & allowed
+    seeds = _wide((first >= settings.seed) & territory, view.spacing, settings.min_width)
+    reach = (first >= settings.grow) & allowed & _near(territory, view.spacing, 3.0)
+    grown = ndimage.binary_propagation(seeds & reach, mask=reach)
+    whole = _tidy(grown, view, settings)
+    core = _core(whole, view, settings)
+    probability = _probability(first, whole, view, settings)
+    return Found(whole, core, probability, used)
+
+
+def score(values: Floats, view: View) -> Floats | None:
+    """Robust z-score above the brighter of grey and white matter; None with too little of either.
+
+    The spread is that of the two tissues together, so that neither the noise nor the natural
+    variety of grey matter passes for a lesion.
+    """
+    means, spreads = [], []
+    for tissue in (1, 2):
+        chosen = values[view.mask & (view.tissues[tissue] > 0.9)]
+        if len(chosen) < FEWEST:
+            return None
+        middle = float(np.median(chosen))
+        means.append(middle)
+        spreads.append(MAD * float(np.median(np.abs(chosen - middle))))
+    spread = float(np.sqrt(np.mean(np.square(spreads)))) + 1e-12
+    return np.asarray((values - max(means)) / spread, dtype=np.float32)
+
+
+def _territory(view: View, settings: Settings) -> Bools:
+    """Where white matter is expected, with the holes that lesions leave in it filled."""
+    white = view.white * view.mask
+    return np.asarray((white >= settings.territory) & (view.fluid < 0.5))
+
+
+def _ball(spacing: Sequence[float], radius: float) -> Bools:
+    """Voxels within ``radius`` mm of the middle one, (z, y, x)."""
+    steps = [int(radius / step + 1e-6) for step in reversed(spacing)]
+    axes = np.ogrid[tuple(slice(-n, n + 1) for n in steps)]
+    squares = sum((axis * step) ** 2 for axis, step in zip(axes, reversed(spacing), strict=True))
+    return np.asarray(squares <= radius**2 + 1e-6)
+
+
+def _wide(mask: Bools, spacing: Sequence[float], width: float) -> Bools:
+    """Parts at least ``width`` mm wide: rims of partial volume along the ventricles are thinner."""
+    eroded = _depth(mask, spacing) >= width / 2.0
+    return np.asarray(eroded & mask)
+
+
+def _depth(mask: Bools, spacing: Sequence[float]) -> Floats:
+    """Distance in mm from the middle of a voxel to the border of the mask, 0 outside."""
+    sampling = tuple(reversed(spacing))
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=sampling)
+    inner = depth[1:-1, 1:-1, 1:-1]
+    # distances run to the middle of the next voxel outside; its face is half a voxel nearer
+    return np.asarray(np.where(mask, inner - min(spacing) / 2.0, 0.0), dtype=np.float32)
+
+
+def _near(mask: Bools, spacing: Sequence[float], distance: float) -> Bools:
+    if not mask.any():
+        return mask
+    away = ndimage.distance_transform_edt(~mask, sampling=tuple(reversed(spacing)))
+    return np.asarray(away <= distance)
+
+
+def _tidy(mask: Bools, view: View, settings: Settings) -> Bools:
+    """Close gaps, fill what is enclosed, drop what is too small."""
+    if not mask.any():
+        return mask
+    pad = 1 + int(np.ceil(settings.closing / min(view.spacing)))
+    padded = np.pad(mask, pad)
+    closed = ndimage.binary_closing(padded, _ball(view.spacing, settings.closing))
+    inner = tuple(slice(pad, -pad) for _ in range(3))
+    filled = ndimage.binary_fill_holes(closed)[inner] & view.mask
+    filled |= _enclosed_fluid(filled, view)
+    return _large(filled, view.spacing, settings.min_ml)
+
+
+def _enclosed_fluid(lesion: Bools, view: View) -> Bools:
+    """Fluid-like parts whose surface is mostly lesion; ventricles and sulci are not."""
+    parts, _ = ndimage.label(_fluid_like(lesion, view) & ~lesion & view.mask)
+    result = np.zeros_like(lesion)
+    cross = ndimage.generate_binary_structure(3, 1)
+    for index, place in enumerate(ndimage.find_objects(parts), 1):
+        wide = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in place)
+        part = parts[wide] == index
+        shell = ndimage.binary_dilation(part, cross) & ~part
+        if shell.any() and lesion[wide][shell].mean() >= ENCLOSED:
+            result[wide] |= part
+    return result
+
+
+def _large(mask: Bools, spacing: Sequence[float], min_ml: float) -> Bools:
+    parts, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, 3))
+    volumes = np.bincount(parts.ravel()) * float(np.prod(spacing)) / 1000.0
+    keep = volumes >= min_ml
+    keep[0] = False
+    return np.asarray(keep[parts])
+
+
+def _fluid_like(lesion: Bools, view: View) -> Bools:
+    """Nearer to fluid than to the lesion's rim on the anchor; the posterior where fluid is bright.
+
+    On a T1w the core of a lesion is often a little brighter than free fluid, so that the midpoint
+    to grey matter would split it.
+    """
+    fluid = view.anchor[view.mask & (view.tissues[0] > 0.9)]
+    rim = view.anchor[lesion]
+    if not view.anchor_dark or len(fluid) < FEWEST or not len(rim):
+        return np.asarray(view.tissues[0] > 0.5)
+    dark, grey = float(np.median(fluid)), _grey(view)
+    bright = max(float(np.percentile(rim, 75)), grey)
+    return np.asarray(view.anchor < 0.5 * (dark + bright))
+
+
+def _grey(view: View) -> float:
+    chosen = view.anchor[view.mask & (view.tissues[1] > 0.9)]
+    return float(np.median(chosen)) if len(chosen) else -np.inf
+
+
+def _core(whole: Bools, view: View, settings: Settings) -> Bools:
+    if not whole.any():
+        return whole
+    inside = _depth(whole, view.spacing) >= min(view.spacing)
+    dark = _fluid_like(whole, view) & whole & inside
+    return _large(dark, view.spacing, settings.core_min_ml)
+
+
+def _probability(first: Floats, whole: Bools, view: View, settings: Settings) -> Floats:
+    """Logistic in the z-score, at least one half inside the lesion and at most outside."""
+    logistic = 1.0 / (1.0 + np.exp(-np.clip(first - settings.grow, -30, 30)))
+    around = _near(whole, view.spacing, 2.0) & view.mask
+    inside = np.maximum(logistic, np.float32(0.6))
+    outside = np.minimum(logistic, np.float32(0.4)) * around
+    return np.asarray(np.where(whole, inside, outside), dtype=np.float32)
