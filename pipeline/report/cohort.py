@@ -54,6 +54,7 @@ def write_cohort(results: Results, units: Sequence[Unit]) -> None:
     rows = [*_without_image(refused, units), *rows]
     context = {
         "rows": rows,
+        "sessions": len(units),
         "columns": [column[0] for column in _columns(numbers)],
         "stages": STAGES,
         "counts": {level: sum(row["level"] == level for row in rows) for level in ORDER},

@@ -18,7 +18,7 @@ from pipeline.status import Status
 Level = Literal["pass", "look", "fail"]
 WORDS: dict[Level, str] = {
     "pass": "nothing stands out",
-    "look": "look before use",
+    "look": "at these points before use",
     "fail": "not usable as it is",
 }
 #: Stages that run after the page is made or make it; their absence is no finding.

@@ -62,7 +62,7 @@
     const values = strip.points.map(p => Number(p[1])), sorted = [...values].sort((a, b) => a - b);
     const low = sorted[0], high = sorted[sorted.length - 1], width = 330;
     const x = v => high > low ? 8 + (width - 16) * (v - low) / (high - low) : width / 2;
-    const svg = draw("svg", { viewBox: `0 0 ${width} 38`, role: "list", "aria-label": name.textContent }, box);
+    const svg = draw("svg", { viewBox: `0 0 ${width} 38`, preserveAspectRatio: "xMinYMid meet", role: "list", "aria-label": name.textContent }, box);
     draw("line", { x1: 0, x2: width, y1: 15, y2: 15, class: "track" }, svg);
     const used = [];
     strip.points.forEach((point, i) => {

@@ -35,7 +35,7 @@ from pipeline.report.figures.sheet import (
 )
 
 #: mm a pixel of the overview of acquired series.
-OVERVIEW_PIXEL = 0.95
+OVERVIEW_PIXEL = 1.15
 
 
 def series(acquired: Mapping[str, sitk.Image]) -> Figure:

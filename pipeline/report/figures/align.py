@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from scipy.ndimage import binary_dilation
 
 from pipeline.report.figures import paint
-from pipeline.report.figures.geometry import Cut, mask_box, sample, upright
+from pipeline.report.figures.geometry import Cut, mask_box, place_of, sample, upright
 from pipeline.report.figures.restore import MARGIN, grey_painter
 from pipeline.report.figures.sheet import (
     Bar,
@@ -129,24 +130,31 @@ def template(
 def jacobian(determinant: sitk.Image, mask: sitk.Image, limit: float = 2.0) -> Figure:
     """Local change of volume as log2 of the Jacobian determinant inside the template's brain.
 
+    One cut of each plane passes through the smallest value.
+
     Args:
         determinant: of the map template → subject: above 1 where the subject is larger.
         mask: brain of the template.
         limit: |log2 J| at the ends of the scale.
     """
     jac, brain = upright(determinant), upright(mask)
-    cuts = mosaic(jac, mask_box(brain, 6.0), (7, 7, 0))
+    values = np.where(sitk.GetArrayViewFromImage(brain) != 0, sitk.GetArrayViewFromImage(jac), 1.0)
+    worst = place_of(values == values.min(), jac)
+    cuts = mosaic(jac, mask_box(brain, 6.0), (7, 7, 0), through=worst)
     inside = sitk.Cast(brain != 0, sitk.sitkFloat32)
 
     def paint_cut(where: Cut) -> paint.Pixels:
         values = sample(jac, where)
         pixels = paint.colored(np.log2(np.maximum(values, 1e-6)), -limit, limit, paint.DIVERGING)
-        pixels[values <= 0] = paint.rgb(paint.YELLOW)
-        pixels[sample(inside, where, nearest=True) < 0.5] = 0
+        # a folded voxel is small: shown whole and a pixel wider, so that it is seen
+        folds = sample(jac, where, nearest=True) <= 0
+        brain_here = sample(inside, where, nearest=True) > 0.5
+        pixels[binary_dilation(folds & brain_here)] = paint.rgb(paint.YELLOW)
+        pixels[~brain_here] = 0
         return pixels
 
-    folds = (("#F0E442", "J ≤ 0"),)
+    folds = (("#F0E442", "J <= 0"),)
     ticks = ((0.0, f"1/{2**limit:g}"), (0.25, f"1/{2**(limit / 2):g}"), (0.5, "1"),
              (0.75, f"{2**(limit / 2):g}"), (1.0, f"{2**limit:g}"))  # fmt: skip
-    bar = Bar(paint.DIVERGING, ticks, "volume ×", folds)
+    bar = Bar(paint.DIVERGING, ticks, "volume x", folds)
     return figure("jacobian", [("", compose(tiles(cuts, paint_cut), bar))])

@@ -87,6 +87,19 @@ def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
+def place_of(chosen: NDArray[np.bool_], image: sitk.Image) -> tuple[float, float, float] | None:
+    """Voxel of a region that is nearest to its centre, mm from the first voxel's centre.
+
+    Args:
+        chosen: region, (z, y, x).
+        image: gives the spacing.
+    """
+    found = np.argwhere(chosen)[:, ::-1] * np.asarray(image.GetSpacing())
+    if not len(found):
+        return None
+    return _triple(found[np.argmin(np.linalg.norm(found - found.mean(axis=0), axis=1))])
+
+
 def positions(
     box: Box, plane: Plane, count: int, spacing: Sequence[float], trim: float = 0.18
 ) -> list[float]:

@@ -10,8 +10,8 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline.labels import Label
 from pipeline.report.figures import paint
 from pipeline.report.figures.align import as_region, outline_painter
-from pipeline.report.figures.geometry import Cut, mask_box, sample, upright, whole_box
-from pipeline.report.figures.restore import MARGIN, grey_painter
+from pipeline.report.figures.geometry import Cut, mask_box, place_of, sample, upright, whole_box
+from pipeline.report.figures.restore import grey_painter
 from pipeline.report.figures.sheet import (
     Bar,
     Figure,
@@ -52,11 +52,17 @@ def coarse_box(
 
 
 def tissues(image: sitk.Image, labels: sitk.Image, names: Sequence[Label]) -> Figure:
-    """Contours of the labels on the brain in three planes; a filled layer to switch on."""
+    """Contours of the labels on the brain in three planes; a filled layer to switch on.
+
+    Where there is a lesion, one cut of each plane passes through its middle.
+    """
     head, regions = upright(image), upright(labels)
     colors = {label.index: label.color for label in names}
-    present = set(np.unique(sitk.GetArrayViewFromImage(regions)).tolist())
-    cuts = mosaic(head, mask_box(regions, 6.0))
+    values = sitk.GetArrayViewFromImage(regions)
+    present = set(np.unique(values).tolist())
+    lesion = [label.index for label in names if "lesion" in label.name]
+    centre = place_of(np.isin(values, lesion), regions)
+    cuts = mosaic(head, mask_box(regions, 6.0), through=centre)
     base = compose(tiles(cuts, grey_painter(head, paint.window_of(head, regions))))
     lines = overlay(cuts, outline_painter(paint.regions_of(regions, colors)))
     fill = overlay(cuts, _fill_painter(regions, colors))
@@ -73,11 +79,13 @@ def _fill_painter(labels: sitk.Image, colors: Mapping[int, str]) -> Painter:
 
 
 def entropy(uncertainty: sitk.Image, labels: sitk.Image) -> Figure:
-    """Entropy of the label probabilities, 0 (certain) to the largest value in bits."""
+    """Entropy of the label probabilities; a cut of each plane where it is largest regionally."""
     shown, regions = upright(uncertainty), upright(labels)
     inside = sitk.GetArrayViewFromImage(shown)[sitk.GetArrayViewFromImage(regions) != 0]
     top = max(float(np.percentile(inside, 99.8)) if inside.size else 0.0, 1e-3)
-    cuts = mosaic(shown, mask_box(regions, MARGIN), (7, 7, 0))
+    around = sitk.GetArrayViewFromImage(sitk.SmoothingRecursiveGaussian(shown, 4.0))
+    worst = place_of(around == around.max(), shown)
+    cuts = mosaic(shown, mask_box(regions, 6.0), (7, 7, 0), through=worst)
 
     def paint_cut(where: Cut) -> paint.Pixels:
         values = sample(shown, where)

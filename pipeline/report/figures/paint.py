@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import contourpy
 import numpy as np
@@ -80,7 +81,7 @@ def outlines(
     where: Cut,
     regions: Sequence[tuple[sitk.Image, float, str]],
     transform: sitk.Transform | None = None,
-    width: float = 1.3,
+    width: float = 1.7,
 ) -> Pixels:
     """Contours as a transparent layer, shape (height, width, 4).
 
@@ -99,18 +100,8 @@ def outlines(
             points = (np.asarray(line) - 0.5) * _SUPERSAMPLING
             flat = [(float(x), float(y)) for x, y in points]
             brush.line(flat, fill=(*rgb(color), 255), width=round(width * _SUPERSAMPLING))
-    # transparent pixels take the line's colour, or its edges would turn dark when scaled down
-    return _shrink(layer, where.size)
-
-
-def _shrink(layer: Image.Image, size: tuple[int, int]) -> Pixels:
-    values = np.asarray(layer, dtype=np.float64)
-    n = _SUPERSAMPLING
-    blocks = values.reshape(size[1], n, size[0], n, 4)
-    alpha = blocks[..., 3:]
-    weight = alpha.sum(axis=(1, 3))
-    color = (blocks[..., :3] * alpha).sum(axis=(1, 3)) / np.maximum(weight, 1.0)
-    return np.concatenate([color, weight / n**2], axis=2).round().astype(np.uint8)
+    # reduce() weighs colours by opacity, so that edges of lines do not turn dark
+    return np.asarray(layer.reduce(_SUPERSAMPLING))
 
 
 def regions_of(
@@ -133,6 +124,7 @@ def filled(labels: NDArray[np.float32], colors: Mapping[int, str], opacity: floa
     return layer
 
 
+@cache
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """The font that Pillow carries, so that pictures are the same on every machine."""
     return ImageFont.load_default(size)

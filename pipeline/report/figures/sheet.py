@@ -17,7 +17,6 @@ from pipeline.report.figures.geometry import (
     PLANES,
     Box,
     Cut,
-    Plane,
     cut,
     positions,
 )
@@ -27,6 +26,7 @@ WIDTH = 1120
 GAP = 3
 
 Painter = Callable[[Cut], paint.Pixels]
+Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,29 @@ def mosaic(
     counts: tuple[int, int, int] = (7, 7, 6),
     width: int = WIDTH,
     trim: float = 0.18,
+    through: Point | None = None,
 ) -> list[list[Cut]]:
-    """Rows of axial, coronal and sagittal cuts through an upright image, one scale for all."""
+    """Rows of axial, coronal and sagittal cuts through an upright image, one scale for all.
+
+    Args:
+        image: gives lattice and space.
+        box: what is shown.
+        counts: cuts of each plane.
+        width: pixels of the widest row.
+        trim: share of the box left out at each end.
+        through: the nearest cut of each plane is moved here, mm from the first voxel's centre.
+    """
     spans = [count * box.extent(AXES[p][0][0]) for p, count in zip(PLANES, counts, strict=True)]
     pixel = max(spans) / (width - GAP * max(counts))
-    return [
-        [cut(image, plane, place, box, pixel) for place in _places(image, box, plane, count, trim)]
-        for plane, count in zip(PLANES, counts, strict=True)
-        if count
-    ]
-
-
-def _places(image: sitk.Image, box: Box, plane: Plane, count: int, trim: float) -> list[float]:
-    return positions(box, plane, count, image.GetSpacing(), trim)
+    rows = []
+    for plane, count in zip(PLANES, counts, strict=True):
+        places = positions(box, plane, count, image.GetSpacing(), trim) if count else []
+        if through is not None and places:
+            target = through[AXES[plane][2][0]]
+            nearest = min(range(count), key=lambda n: abs(places[n] - target))
+            places[nearest] = target
+        rows.append([cut(image, plane, place, box, pixel) for place in places])
+    return [row for row in rows if row]
 
 
 def tiles(rows: Sequence[Sequence[Cut]], painter: Painter, label: str = "") -> list[list[Tile]]:

@@ -60,8 +60,8 @@ def need(path: Path) -> Path:
 
 
 def millimetres(values: Sequence[float]) -> str:
-    """Spacing as text: ``1.00 × 1.00 × 4.00 mm``."""
-    return " × ".join(f"{value:.2f}" for value in values) + " mm"
+    """Spacing as text: ``1 × 1 × 4 mm``."""
+    return " × ".join(f"{value:.3g}" for value in values) + " mm"
 
 
 def voxels(values: Sequence[int]) -> str:

@@ -39,10 +39,10 @@ def _series(record: Record) -> Table:
             suffix,
             voxels(image.GetSize()),
             millimetres(image.GetSpacing()),
-            f"{float(thickness):.2f} mm" if thickness else "–",
+            f"{float(thickness):.3g} mm" if thickness else "–",
             f"{strength} T" if strength else "–",
         ))  # fmt: skip
-    header = ("contrast", "lattice", "spacing", "slice thickness", "field")
+    header = ("contrast", "lattice", "spacing", "thickness", "field")
     return Table("Series", header, tuple(rows))
 
 
