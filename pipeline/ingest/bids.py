@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline import __version__, files
@@ -55,20 +56,28 @@ def write_dataset(results: Results, rows: Sequence[Row]) -> None:
     for folder in {raw, results.root}:
         text = json.dumps(PARTICIPANTS, indent=2) + "\n"
         files.write_text_if_changed(folder / "participants.json", text)
-        files.write_tsv(folder / "participants.tsv", _COLUMNS, _participants(rows))
+        files.write_tsv(folder / "participants.tsv", _COLUMNS, _participants(raw, rows))
 
 
 _COLUMNS = ("participant_id", "sessions", "split")
 
 
-def _write_json(results: Results, folder: Any, content: Mapping[str, Any]) -> None:
+def _write_json(results: Results, folder: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=2) + "\n"
     files.write_text_if_changed(folder / results.description.name, text)
 
 
-def _participants(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _participants(raw: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Subjects of the manifest, and those whose DICOM is gone but whose images are still there."""
     splits = {row.subject: row.split for row in rows}
-    sessions = {name: {row.session for row in rows if row.subject == name} for name in splits}
+    sessions: dict[str, set[str]] = {}
+    for row in rows:
+        sessions.setdefault(row.subject, set()).add(row.session)
+    for folder in raw.glob("sub-*"):
+        name = folder.name.removeprefix("sub-")
+        if name not in splits:
+            splits[name] = "n/a"
+            sessions[name] = {path.name for path in folder.glob("ses-*")}
     return [
         {"participant_id": f"sub-{name}", "sessions": len(sessions[name]), "split": splits[name]}
         for name in sorted(splits)

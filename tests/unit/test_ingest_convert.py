@@ -154,6 +154,18 @@ def test_refusals_do_not_stop_the_others(tmp_path: Path) -> None:
     assert valid(out)
 
 
+def test_dataset_stays_valid_when_the_dicom_of_a_subject_goes(tmp_path: Path) -> None:
+    series(tmp_path / "dicom", "P1")
+    gone = series(tmp_path / "dicom", "P2")
+    out = tmp_path / "bids"
+    assert convert_folder(tmp_path / "dicom", out, params()) == Exit.DONE
+    for path in gone:
+        path.unlink()
+    assert convert_folder(tmp_path / "dicom", out, params()) == Exit.DONE
+    assert sorted(row["split"] for row in files.read_tsv(out / "participants.tsv"))[0] == "n/a"
+    assert len(read_manifest(out / "manifest.tsv")) == 1 and valid(out)
+
+
 def test_only_left_out_series_end_well(tmp_path: Path) -> None:
     series(tmp_path / "dicom")
     series(tmp_path / "dicom", name="loc", slices=3, SeriesDescription="localizer")
