@@ -25,7 +25,9 @@ from pipeline.phantom.protocol import BROKEN, CONTRASTS
 VERSION = 1
 SPACING = (1.0, 6.0)
 COLUMNS = ("patient_id", "folder", "lesion", "missing", "broken")
+#: Processes side by side; below this spacing one, because each needs 3 GB.
 WORKERS = 2
+FINE_SPACING = 1.5
 
 
 def write_cohort(output: Path, subjects: int, spacing: float, seed: int) -> None:
@@ -111,7 +113,7 @@ def _temporary(output: Path) -> Iterator[Path]:
 
 def _write_all(folders: list[str], part: Path, spacing: float, seed: int) -> None:
     (part / "truth").mkdir()
-    workers = min(WORKERS, os.cpu_count() or 1, len(folders))
+    workers = min(WORKERS if spacing >= FINE_SPACING else 1, os.cpu_count() or 1)
     jobs = [(folder, part, spacing, seed) for folder in folders]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start) as pool:

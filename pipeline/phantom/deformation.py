@@ -23,6 +23,11 @@ RMS = (3.0, 4.2)
 PEAK = 9.0
 #: Most that the ventricles' wall is moved outwards, mm; negative values make them smaller.
 VENTRICLE = (-2.0, 5.0)
+#: Size relative to the template, whose brain is larger than most, and its variation by axis.
+SIZE = (0.90, 0.99)
+STRETCH = (0.97, 1.03)
+#: Largest turn about each axis, degrees, and shift along it, mm, of the head in the scanner.
+TURN, SHIFT = 6.0, 6.0
 #: Smallest Jacobian determinant accepted; the field is made weaker until it is reached.
 MIN_JACOBIAN = 0.25
 
@@ -144,9 +149,9 @@ def _ventricle_velocity(anatomy: Anatomy, wall: float) -> Floats:
 
 
 def _affine(rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-    scales = rng.uniform(0.98, 1.06) * rng.uniform(0.97, 1.03, 3)
-    turn = rotation(rng.uniform(-6.0, 6.0, 3))
-    return turn @ np.diag(scales), rng.uniform(-6.0, 6.0, 3)
+    scales = rng.uniform(*SIZE) * rng.uniform(*STRETCH, 3)
+    turn = rotation(rng.uniform(-TURN, TURN, 3))
+    return turn @ np.diag(scales), rng.uniform(-SHIFT, SHIFT, 3)
 
 
 def _invert(forward: Floats, guess: Floats, lattice: Lattice) -> Floats:

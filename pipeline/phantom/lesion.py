@@ -12,8 +12,8 @@ from pipeline.phantom.deformation import Shape, rotation
 from pipeline.phantom.lattice import Floats, Lattice, Matrix, generator, sample, smooth_noise
 
 #: Radius of the lesion, mm, and the core's share of it.
-RADIUS = (9.0, 14.0)
-CORE = (0.42, 0.55)
+RADIUS = (12.0, 16.0)
+CORE = (0.45, 0.58)
 #: Width of the border between lesion and healthy tissue, mm.
 EDGE = 1.5
 _BOX = 84.0
@@ -36,7 +36,9 @@ class Lesion:
         shaped = np.tensordot(self.axes.astype(np.float32), offset, axes=1)
         distance = np.sqrt((shaped**2).sum(axis=0))
         near = distance < _BOX / 2 - 4
-        distance[near] += sample(self.roughness, self.lattice, points[:, near])
+        rough = sample(self.roughness, self.lattice, points[:, near])
+        # rough at the border, calm in the middle, so that the core never vanishes
+        distance[near] += rough * np.minimum(distance[near] / np.float32(self.radius), 1.0)
         whole = np.clip((self.radius - distance) / np.float32(EDGE) + 0.5, 0.0, 1.0)
         core = np.clip((self.core - distance) / np.float32(EDGE) + 0.5, 0.0, 1.0)
         return whole, np.minimum(whole, core)
@@ -60,7 +62,7 @@ def draw(anatomy: Anatomy, shape: Shape, seed: int, subject: str) -> Lesion:
 def _place(anatomy: Anatomy, rng: np.random.Generator) -> Matrix:
     """A template point deep in the white matter of a hemisphere, LPS mm."""
     lattice = anatomy.lattice
-    white = ndimage.uniform_filter(anatomy.wm, 9)
+    white = ndimage.uniform_filter(anatomy.wm, 11)
     z, y, x = np.nonzero(white > 0.8)
     points = np.stack([x, y, z]) + np.asarray(lattice.origin)[:, None]
     lateral = (np.abs(points[0]) > 20) & (np.abs(points[0]) < 45) & (points[2] > 0)

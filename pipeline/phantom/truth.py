@@ -13,7 +13,7 @@ from pipeline.phantom.subject import Subject
 
 #: Steps that stored floats are rounded to, so that they compress: signal, millimetres, gain.
 SIGNAL_STEP = 1.0 / 16.0
-FIELD_STEP = 1.0 / 512.0
+FIELD_STEP = 1.0 / 128.0
 GAIN_STEP = 1.0 / 4096.0
 
 
