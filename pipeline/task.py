@@ -119,6 +119,11 @@ class Task:
         files.write_json(sidecar(path), content)
         return path
 
+    def count(self, path: Path) -> Path:
+        """Count a file that has no sidecar (a table, numbers) as an output."""
+        self.outputs[self._name(path)] = files.sha256(path)
+        return path
+
     def warn(self, text: str) -> None:
         """Note something that the reader of the QC page has to know."""
         self.warnings.append(text)
