@@ -33,7 +33,7 @@ TISSUES: dict[str, Tissue] = {
         2000.0,
         1.00,
         "T1: Clare and Jezzard 2001, Magn Reson Med 45:630-634; "
-        "T2 rounded from Spijkerman et al. 2018, MAGMA 31:415-424",
+        "T2 rounded from Spijkerman et al. 2018, MAGMA 31:415-424; density: that of water",
     ),
     "gm": Tissue(1820.0, 99.0, 0.82, f"T1, T2: {_STANISZ}; density: {_TOFTS}"),
     "wm": Tissue(1084.0, 69.0, 0.70, f"T1, T2: {_STANISZ}; density: {_TOFTS}"),
