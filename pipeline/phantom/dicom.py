@@ -120,10 +120,12 @@ def _base(header: Header, sop_class: UID, number: int) -> Dataset:
     dataset.SeriesDescription = header.description
     for keyword, value in identity.tags().items():
         setattr(dataset, keyword, value)
-    time = f"{9 + header.number // 60:02d}{header.number * 5 % 60:02d}{number // 60 % 60:02d}"
+    # from nine o'clock a series every five minutes, made-up ones (101…, 201…) in the hours after
+    minutes = header.number % 100 * 5 + header.number // 100 * 60
+    time = f"{9 + minutes // 60:02d}{minutes % 60:02d}00"
     dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = identity.study_date
-    dataset.SeriesTime = f"{time[:4]}00.000000"
-    dataset.AcquisitionTime = dataset.ContentTime = f"{time[:4]}00.{number:06d}"
+    dataset.SeriesTime = f"{time}.000000"
+    dataset.AcquisitionTime = dataset.ContentTime = f"{time}.{number:06d}"
     return dataset
 
 
