@@ -93,8 +93,9 @@ def _stages(evidence: Evidence, limits: Mapping[str, Any]) -> Iterator[Reason]:
             meaning = CODES[found.code].meaning if found.code in CODES else found.message
             yield Reason("fail", f"{stage} failed: {meaning} ({found.code}){tail}", stage)
             tail = ""
-        elif found is None and stage not in LATER:
-            yield Reason("look", f"{stage} has not run", stage)
+    absent = [s for s in STAGES if s not in evidence.statuses and s not in LATER]
+    if absent:
+        yield Reason("look", f"not run yet: {', '.join(absent)}", absent[0])
 
 
 def _warnings(evidence: Evidence, limits: Mapping[str, Any]) -> Iterator[Reason]:

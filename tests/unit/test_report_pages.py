@@ -366,7 +366,7 @@ class TestSubjectPage:
         made, unit = Results(tmp_path / "results"), Unit("C001", "02")
         assert pages.write_pages(made, params(), [unit], cohort=False) == 0
         html = page(made, "sub-C001_ses-02.html")
-        assert "ingest has not run" in html and 'class="head look"' in html
+        assert "not run yet: ingest, preprocess" in html and 'class="head look"' in html
 
 
 class TestCohortPage:

@@ -81,7 +81,7 @@ def test_a_failed_stage_fails_and_names_what_did_not_run() -> None:
 def test_what_has_not_run_is_told_but_not_export() -> None:
     fewer = {stage: one for stage, one in states().items() if stage not in ("segment", "export")}
     found = judge(Evidence(fewer), LIMITS)
-    assert [reason.text for reason in found.reasons] == ["segment has not run"]
+    assert [reason.text for reason in found.reasons] == ["not run yet: segment"]
 
 
 def test_warnings_refusals_synthetic_and_box() -> None:

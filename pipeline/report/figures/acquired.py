@@ -108,7 +108,8 @@ def thumbnail(image: sitk.Image, outline: sitk.Image | None, width: int = 110) -
     region = mask_box(upright(outline), 10.0) if outline is not None else whole_box(head)
     pixel = region.extent(0) / width
     where = cut(head, "axial", positions(region, "axial", 1, head.GetSpacing())[0], region, pixel)
-    picture = Image.fromarray(grey_painter(head, paint.window_of(head))(where))
+    brain = upright(outline) if outline is not None else None
+    picture = Image.fromarray(grey_painter(head, paint.window_of(head, brain))(where))
     if outline is not None:
         edge = sitk.Cast(outline != 0, sitk.sitkFloat32)
         lines = Image.fromarray(paint.outlines(where, [(edge, 0.5, paint.ORANGE)], width=1.0))

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation
 
 from pipeline.report.figures import paint
 from pipeline.report.figures.geometry import Cut, mask_box, place_of, sample, upright
-from pipeline.report.figures.restore import MARGIN, grey_painter
+from pipeline.report.figures.restore import MARGIN, brain_painter, grey_painter
 from pipeline.report.figures.sheet import (
     Bar,
     Figure,
@@ -25,11 +25,13 @@ from pipeline.report.figures.sheet import (
 Regions = list[tuple[sitk.Image, float, str]]
 
 
-def outline_painter(regions: Regions, moves: sitk.Transform | None = None) -> Painter:
-    """Painter of contours."""
+def outline_painter(
+    regions: Regions, moves: sitk.Transform | None = None, width: float = 1.7
+) -> Painter:
+    """Painter of contours; ``width`` of the line in pixels."""
 
     def paint_cut(where: Cut) -> paint.Pixels:
-        return paint.outlines(where, regions, moves)
+        return paint.outlines(where, regions, moves, width)
 
     return paint_cut
 
@@ -43,7 +45,7 @@ def brain_mask(image: sitk.Image, mask: sitk.Image) -> Figure:
     """Contour of the brain mask on the head, in three planes."""
     head, brain = upright(image), upright(mask)
     cuts = mosaic(head, mask_box(brain, MARGIN), trim=0.13)
-    base = compose(tiles(cuts, grey_painter(head, paint.window_of(head))))
+    base = compose(tiles(cuts, brain_painter(head, brain)))
     lines = overlay(cuts, outline_painter([as_region(brain, paint.ORANGE)]))
     return figure("mask", [("head", base)], [("brain mask", lines, True)],
                   legend=[(paint.ORANGE, "brain mask")])  # fmt: skip
@@ -89,12 +91,13 @@ def contrasts(
     """
     head, brain = upright(anchor), upright(mask)
     cuts = mosaic(head, mask_box(brain, MARGIN), (7, 7, 0))
-    shown = grey_painter(other, paint.window_of(other), moves)
+    there = sitk.Resample(other, head, moves, sitk.sitkLinear, 0.0)
+    shown = grey_painter(other, paint.window_of(there, brain), moves)
     regions = [inner_edges(head, brain, paint.SKY), as_region(brain, paint.ORANGE)]
     return figure(
         "contrasts",
         [(name, compose(tiles(cuts, shown, name))),
-         (suffix, compose(tiles(cuts, grey_painter(head, paint.window_of(head)), suffix)))],
+         (suffix, compose(tiles(cuts, brain_painter(head, brain), suffix)))],
         [(f"edges of {suffix}", overlay(cuts, outline_painter(regions)), True)],
         name=name,
         legend=[(paint.ORANGE, f"brain of {suffix}"), (paint.SKY, f"tissue edge of {suffix}")],

@@ -40,7 +40,7 @@ def coarse_box(
     block.CopyInformation(head)
     block = sitk.Paste(block, sitk.Image(list(size), sitk.sitkUInt8) + 1, size, [0, 0, 0], index)
     box_lines = outline_painter([as_region(upright(block), paint.ORANGE)])
-    row = [[cuts[0] for cuts in mosaic(image, whole_box(image), (1, 1, 1), 380)]]
+    row = [[cuts[0] for cuts in mosaic(image, whole_box(image), (1, 1, 1), 270)]]
     base = compose(tiles(row, grey_painter(image, paint.window_of(image))))
     layers = [("box", overlay(row, box_lines), True)]
     legend = [(paint.ORANGE, "box of the fine step")]
@@ -64,7 +64,7 @@ def tissues(image: sitk.Image, labels: sitk.Image, names: Sequence[Label]) -> Fi
     centre = place_of(np.isin(values, lesion), regions)
     cuts = mosaic(head, mask_box(regions, 6.0), through=centre)
     base = compose(tiles(cuts, grey_painter(head, paint.window_of(head, regions))))
-    lines = overlay(cuts, outline_painter(paint.regions_of(regions, colors)))
+    lines = overlay(cuts, outline_painter(paint.regions_of(regions, colors), width=1.3))
     fill = overlay(cuts, _fill_painter(regions, colors))
     legend = [(label.color, label.name) for label in names if label.index in present]
     return figure("tissues", [("image", base)],

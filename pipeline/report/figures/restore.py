@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from pipeline.report.figures import paint
 from pipeline.report.figures.geometry import (
@@ -62,16 +64,22 @@ def grey_painter(
     return paint_cut
 
 
+def brain_painter(image: sitk.Image, mask: sitk.Image) -> Painter:
+    """Painter in grey whose window is that of the brain; the scalp may be brighter than white."""
+    return grey_painter(image, paint.window_of(image, _on(mask, image)))
+
+
 def bias(pairs: Mapping[str, Pair]) -> Figure:
     """Before and after bias correction, and the field that was taken out, a row a contrast."""
     rows = []
     for suffix, pair in pairs.items():
         before, after = upright(pair.before), upright(pair.after)
-        box = mask_box(_on(pair.mask, after), MARGIN)
+        brain = _on(pair.mask, after)
+        box = mask_box(brain, MARGIN)
         painters: list[tuple[str, Painter]] = [
-            (f"{suffix} before", grey_painter(before, paint.window_of(before))),
-            ("after", grey_painter(after, paint.window_of(after))),
-            ("field", _field_painter(before, after)),
+            (f"{suffix} before", brain_painter(before, pair.mask)),
+            ("after", brain_painter(after, pair.mask)),
+            ("field", _field_painter(before, after, brain)),
         ]
         rows.append(_row(after, box, ("axial", "coronal"), painters))
     return figure("bias", [("", compose(rows))])
@@ -94,22 +102,37 @@ def _row(
     return [Tile(where, painter, label) for where in cuts for label, painter in painters]
 
 
-def _field_painter(before: sitk.Image, after: sitk.Image) -> Painter:
+def _field_painter(before: sitk.Image, after: sitk.Image, brain: sitk.Image) -> Painter:
+    inside = sitk.GetArrayViewFromImage(brain) != 0
+    top = sitk.GetArrayViewFromImage(after)[inside]
+    floor = 0.1 * float(np.percentile(top, 99)) if top.size else 0.0
     # the ratio is known up to a factor, so its median is set to one
-    floor = 0.1 * paint.window_of(after)[1]
-    inside = sitk.GetArrayViewFromImage(after) > floor
-    ratio = sitk.GetArrayViewFromImage(before)[inside] / sitk.GetArrayViewFromImage(after)[inside]
-    centre = float(np.median(ratio)) if ratio.size else 1.0
+    ratio = _log_ratio(
+        sitk.GetArrayFromImage(before)[inside], sitk.GetArrayFromImage(after)[inside], floor
+    )
+    centre = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else 0.0
 
     def paint_cut(where: Cut) -> paint.Pixels:
-        low, high = sample(before, where), sample(after, where)
-        valid = high > floor
-        values = np.log2(np.maximum(low, 1e-6) / np.where(valid, high, 1.0) / (centre or 1.0))
-        pixels = paint.colored(values, -0.8, 0.8, paint.DIVERGING)
-        pixels[~valid] = 0
+        values = _log_ratio(sample(before, where), sample(after, where), floor) - centre
+        known = np.isfinite(values)
+        # dark voxels tell nothing: fill them from their neighbours, the field is smooth
+        weight = gaussian_filter(known.astype(np.float32), 3.0)
+        smooth = gaussian_filter(np.where(known, values, 0.0), 3.0) / np.maximum(weight, 1e-3)
+        pixels = paint.colored(smooth, -0.8, 0.8, paint.DIVERGING)
+        pixels[sample(brain, where, nearest=True) < 0.5] = 0
         return pixels
 
     return paint_cut
+
+
+def _log_ratio(
+    before: NDArray[np.float32], after: NDArray[np.float32], floor: float
+) -> NDArray[np.float32]:
+    """log2 of before over after; NaN where either is too dark to tell."""
+    valid = (after > floor) & (before > 0)
+    result = np.full(after.shape, np.nan, dtype=np.float32)
+    result[valid] = np.log2(before[valid] / after[valid])
+    return result
 
 
 def denoise(pairs: Mapping[str, Pair]) -> Figure:

@@ -51,4 +51,4 @@ def _codes(title: str, rows: list[dict[str, str]]) -> Table:
         (row["code"], CODES[row["code"]].meaning if row["code"] in CODES else "", row["message"])
         for row in rows
     )
-    return Table(title, ("code", "meaning", "what was found"), lines)
+    return Table(title, ("code", "meaning", "found"), lines)
