@@ -49,6 +49,8 @@ class StageVerb:
     row_options: tuple[str, ...] = ()
     #: function of the stage module that serves the file form
     function: str = "run_file"
+    #: row options whose value on the command line holds for every row of a batch without it
+    shared: tuple[str, ...] = ()
 
 
 def _spacing(parser: argparse.ArgumentParser) -> None:
@@ -101,10 +103,11 @@ VERBS: dict[str, StageVerb] = {
         _transform,
         ("registration", "labels", "inverse"),
         "run_transform",
+        ("registration", "labels", "inverse"),
     ),
     "synthesize": StageVerb(
         "synthesize", "make a contrast that was not acquired", ("input", "output"), _target,
-        ("target",),
+        ("target",), shared=("target",),
     ),
     "segment": StageVerb(
         "segment", "label tissues and lesions", ("input", "output"), _uncertainty, ("uncertainty",)
@@ -257,10 +260,13 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
 
     columns = (*verb.positionals, *verb.row_options)
     if arguments.batch is not None:
-        rows = files.read_tsv(arguments.batch)
-        missing = set(verb.positionals) - set(rows[0] if rows else ())
+        given = files.read_tsv(arguments.batch)
+        missing = set(verb.positionals) - set(given[0] if given else ())
         if missing:
             raise VoxelwayError("E-USAGE", f"{arguments.batch} lacks the columns {missing}")
+        common = {name: getattr(arguments, name) for name in verb.shared}
+        common = {name: value for name, value in common.items() if value not in (None, False)}
+        rows = [{**common, **{k: v for k, v in row.items() if v}} for row in given]
     else:
         row = {name: getattr(arguments, name) for name in columns}
         missing = {name for name in verb.positionals if row[name] is None}
