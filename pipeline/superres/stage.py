@@ -1,0 +1,184 @@
+"""Superres: every contrast of a unit onto one isotropic grid, each interpolated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline import files, images
+from pipeline.errors import VoxelwayError
+from pipeline.methods import create
+from pipeline.paths import sidecar
+from pipeline.superres import profile
+from pipeline.superres.request import Method, Request
+from pipeline.task import Task, UnitTask
+
+NAME = "superres"
+REQUIRES = ("denoise",)
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Parameters and the method, ready."""
+
+    params: Mapping[str, Any]
+    method: Method
+
+
+@dataclass(frozen=True)
+class Source:
+    """One acquired contrast, and how it lies to the grid."""
+
+    suffix: str
+    image: sitk.Image
+    facts: Mapping[str, Any]
+    transform: sitk.Transform
+
+
+def prepare(params: Mapping[str, Any], model: Path | None) -> Prepared:
+    """Load the method once."""
+    return Prepared(params, create(NAME, params["method"], params, model))
+
+
+def run_unit(task: UnitTask, prepared: Prepared) -> None:
+    """All contrasts of one unit onto the common grid, with the brain mask."""
+    found = task.contrasts("denoise", desc="denoised")
+    if not found:
+        hint = "Run denoise first"
+        raise VoxelwayError("E-IMG-INPUT", "No denoised image", where=task.unit.name, hint=hint)
+    anchor = str(_facts(next(iter(found.values()))).get("Anchor", next(iter(found))))
+    first = task.read(found[anchor])
+    grid = common_grid(first, prepared.params)
+    mask = task.read_labels(task.results.image("preprocess", task.unit, "mask", desc="brain"))
+    brain = carry_mask(mask, grid)
+    images.check_mask(brain, task.unit.name, min_ml=1.0)
+    for suffix, path in found.items():
+        image = first if suffix == anchor else task.read(path)
+        transform = _rigid(task, suffix, anchor)
+        source = Source(suffix, image, _facts(path), transform)
+        result, facts = restore(task, source, grid, prepared)
+        output = task.results.image(NAME, task.unit, suffix, desc="superres", space=anchor)
+        task.write(result, output, Anchor=anchor, **facts)
+    output = task.results.image(NAME, task.unit, "mask", desc="brain", space=anchor)
+    task.write(brain, output, Anchor=anchor, Type="Brain")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    described = sidecar(path)
+    content: dict[str, Any] = files.read_json(described) if described.is_file() else {}
+    return content
+
+
+def _rigid(task: UnitTask, suffix: str, anchor: str) -> sitk.Transform:
+    if suffix == anchor:
+        return sitk.Transform(3, sitk.sitkIdentity)
+    path = task.results.transform("preprocess", task.unit, suffix, anchor, extension=".mat")
+    return sitk.ReadTransform(str(task.use(path)))
+
+
+def common_grid(anchor: sitk.Image, params: Mapping[str, Any]) -> sitk.Image:
+    """Isotropic grid over the anchor's field of view; its own lattice if that is isotropic.
+
+    Args:
+        anchor: the contrast whose space the others are taken to.
+        params: ``spacing`` in mm or null for the anchor's finest, ``tolerance`` as a share.
+    """
+    given = params["spacing"]
+    wanted = float(given) if given else min(anchor.GetSpacing())
+    return _grid(anchor, (wanted, wanted, wanted), params)
+
+
+def _grid(image: sitk.Image, spacing: Spacing, params: Mapping[str, Any]) -> sitk.Image:
+    deviation = np.abs(np.asarray(image.GetSpacing()) / np.asarray(spacing) - 1.0).max()
+    if deviation <= float(params["tolerance"]):
+        return image
+    return images.spaced_grid(image, spacing)
+
+
+def carry_mask(mask: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    """Brain mask on the common grid: linear interpolation, one half and above."""
+    if images.same_grid(mask, grid):
+        return sitk.Cast(mask != 0, sitk.sitkUInt8)
+    soft = images.resample(sitk.Cast(mask != 0, sitk.sitkFloat32), grid, order=1)
+    return sitk.Cast(soft >= 0.5, sitk.sitkUInt8)
+
+
+def restore(
+    task: Task, source: Source, grid: sitk.Image, prepared: Prepared
+) -> tuple[sitk.Image, dict[str, Any]]:
+    """One contrast on the grid, with the entries of its sidecar."""
+    params = prepared.params
+    facts = _geometry_facts(source.image, grid)
+    if images.same_grid(source.image, grid) and _is_identity(source.transform):
+        reason = "already isotropic on the common grid"
+        return source.image, {**facts, "LeftAlone": True, "LeftAloneReason": reason}
+    if facts["Factor"] > float(params["max_factor"]):
+        task.warn(
+            f"{source.suffix}: slices {facts['Factor']:.1f} times as far apart as the grid's voxels"
+            f" (more than {params['max_factor']:g}); what lies between them is a guess"
+        )
+    thickness = source.facts.get("SliceThickness")
+    step = float(grid.GetSpacing()[0])
+    shape = profile.make_profile(source.image, thickness, params["profile"], step)
+    image = _without_aliasing(source.image, grid)
+    noise = float(source.facts.get("NoiseSigmaAfter") or 0.0)
+    count = int(params["iterations"])
+    request = Request(image, grid, source.transform, shape, noise, count)
+    result = prepared.method(request)
+    plain = images.resample(image, grid, source.transform)
+    facts |= {
+        "LeftAlone": False,
+        "SliceThickness": thickness,
+        "Profile": params["profile"] if len(shape.weights) > 1 else "point",
+        "ConsistencyRMSE": profile.consistency(result, image, source.transform, shape),
+        "ConsistencyRMSEPlain": profile.consistency(plain, image, source.transform, shape),
+    }
+    return result, facts
+
+
+def _is_identity(transform: sitk.Transform) -> bool:
+    return transform.GetName() == "IdentityTransform"
+
+
+def _geometry_facts(image: sitk.Image, grid: sitk.Image) -> dict[str, Any]:
+    spacing, target = np.asarray(image.GetSpacing()), np.asarray(grid.GetSpacing())
+    return {
+        "AcquiredSpacing": [round(float(value), 4) for value in spacing],
+        "Spacing": [round(float(value), 4) for value in target],
+        "Factor": round(float(spacing.max() / target.min()), 3),
+    }
+
+
+def _without_aliasing(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    """Smooth the axes that the grid samples more coarsely than the image does."""
+    target = float(grid.GetSpacing()[0])
+    for axis, spacing in enumerate(image.GetSpacing()):
+        if target > 1.05 * spacing:
+            sigma = float(np.sqrt(target**2 - spacing**2)) / profile.FWHM
+            image = sitk.RecursiveGaussian(image, sigma, direction=axis)
+    return image
+
+
+def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
+    """One image: IN OUT [--spacing X Y Z]; the slice thickness is read from IN's sidecar."""
+    source, output = Path(row["input"]), Path(row["output"])
+    image = task.read(source)
+    given = row.get("spacing")
+    if given:
+        values = [float(part) for part in (given.split() if isinstance(given, str) else given)]
+        if len(values) != 3 or min(values) <= 0:
+            raise VoxelwayError("E-USAGE", f"--spacing {given}: three lengths in mm are needed")
+        grid = _grid(image, (values[0], values[1], values[2]), prepared.params)
+    else:
+        grid = common_grid(image, prepared.params)
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    suffix = source.name.split(".")[0].split("_")[-1]
+    result, facts = restore(task, Source(suffix, image, _facts(source), identity), grid, prepared)
+    task.write(result, output, **facts)
