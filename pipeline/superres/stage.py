@@ -144,7 +144,7 @@ def restore(
 
 
 def _is_identity(transform: sitk.Transform) -> bool:
-    return transform.GetName() == "IdentityTransform"
+    return bool(transform.GetTransformEnum() == sitk.sitkIdentity)
 
 
 def _geometry_facts(image: sitk.Image, grid: sitk.Image) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def upsample(image: sitk.Image, axis: int, spacing: float) -> sitk.Image:
 
 
 def lanczos(positions: NDArray[np.float64], count: int) -> NDArray[np.float32]:
-    """Weights (len(positions), count) of samples 0..count-1; edge samples stand for those beyond."""
+    """Weights (len(positions), count) of samples 0..count-1; the edge's stand for those beyond."""
     nearest = np.floor(positions).astype(int)
     weights = np.zeros((len(positions), count))
     for tap in range(1 - RADIUS, RADIUS + 1):
