@@ -34,12 +34,12 @@ def hard_threshold(noisy: Volume, threshold: float) -> Volume:
     matrix = basis()
 
     def shrink(blocks: Volume, _: Volume | None) -> tuple[Volume, Volume]:
-        coefficients = blocks @ matrix.T
+        coefficients: Volume = blocks @ matrix.T
         kept = np.abs(coefficients) > threshold
         kept[:, 0] = True
         coefficients *= kept
         weight = np.reciprocal(kept.sum(axis=1, dtype=np.float32))
-        return coefficients @ matrix, weight
+        return np.matmul(coefficients, matrix, dtype=np.float32), weight
 
     return _slide(noisy, None, shrink)
 

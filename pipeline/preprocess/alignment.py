@@ -73,6 +73,7 @@ def align(
     *,
     seed: int = 0,
     where: str = "",
+    start: sitk.Euler3DTransform | None = None,
 ) -> Alignment:
     """Find the rigid transform from the anchor's points to the other image's.
 
@@ -83,26 +84,27 @@ def align(
         params: the section ``alignment`` of the configuration.
         seed: of the metric's samples.
         where: for messages.
+        start: an alignment that is close already; the scanner's geometry without.
 
     Raises:
         VoxelwayError: E-OVERLAP when too little of the brain lies inside the other image.
     """
-    start = _identity(brain)
-    _check_overlap(overlap(brain, other, start), params, where, "by their headers")
+    headers = _identity(brain)
+    start = start or headers
+    _check_overlap(overlap(brain, other, start), params, where, "at the start")
     rim = dilate(brain, float(params["margin"]))
-    initial = similarity(anchor, brain, other, start)
-    best = _optimise(anchor, rim, other, start, params, seed)
-    quality = similarity(anchor, brain, other, best)
-    searched = quality < float(params["min_similarity"])
-    if searched:
-        for attempt in _starts(start):
-            found = _optimise(anchor, rim, other, attempt, params, seed)
-            value = similarity(anchor, brain, other, found)
-            if value > quality:
-                best, quality = found, value
-    if quality < initial:
-        # the headers were better than what the optimiser found
-        best, quality = start, initial
+    initial = similarity(anchor, brain, other, headers)
+    # the start stays the best when the optimiser finds nothing better
+    best, quality = start, similarity(anchor, brain, other, start)
+    searched = False
+    for attempt in [start, *_starts(start)]:
+        found = _optimise(anchor, rim, other, attempt, params, seed)
+        value = similarity(anchor, brain, other, found)
+        if value > quality:
+            best, quality = found, value
+        if not searched and quality >= float(params["min_similarity"]):
+            break
+        searched = True
     share = overlap(brain, other, best)
     _check_overlap(share, params, where, "after alignment")
     return Alignment(best, quality, initial, share, searched)
@@ -145,31 +147,84 @@ def _optimise(
     params: Mapping[str, Any],
     seed: int,
 ) -> sitk.Euler3DTransform:
-    current = sitk.Euler3DTransform(start)
+    """Maximise the mutual information from one start.
+
+    The image with the thicker slices gives the points at which the metric is sampled, and the
+    other is blurred by as much across the slices: each sample then compares like with like.
+    """
+    swapped = max(other.GetSpacing()) > max(anchor.GetSpacing())
+    fixed, moving = (other, anchor) if swapped else (anchor, other)
+    moving = _blur_like(moving, fixed)
+    current = inverse(start) if swapped else sitk.Euler3DTransform(start)
     for spacing, sigma in LEVELS:
-        fixed = _coarse(anchor, spacing, sigma)
-        moving = _coarse(other, spacing, sigma)
-        mask = images.resample(rim, fixed, labels=True)
-        voxels = int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))
-        share = min(1.0, float(params["samples"]) / max(1, voxels))
-        method = sitk.ImageRegistrationMethod()
-        method.SetMetricAsMattesMutualInformation(int(params["bins"]))
-        method.SetMetricFixedMask(mask)
-        method.SetMetricSamplingStrategy(method.RANDOM)
-        # a share of all voxels: samples outside the mask are dropped
-        method.SetMetricSamplingPercentage(share, seed + 1)
-        method.SetInterpolator(sitk.sitkLinear)
-        method.SetOptimizerAsRegularStepGradientDescent(
-            learningRate=spacing / 2.0,
-            minStep=1e-3,
-            numberOfIterations=100,
-            relaxationFactor=0.6,
-            gradientMagnitudeTolerance=1e-8,
-        )
-        method.SetOptimizerScalesFromPhysicalShift()
-        method.SetInitialTransform(current, inPlace=True)
+        coarse = _coarse(fixed, spacing, sigma)
+        to_anchor = current if swapped else sitk.Transform(3, sitk.sitkIdentity)
+        mask = images.resample(rim, coarse, to_anchor, labels=True)
+        _climb(coarse, mask, _coarse(moving, spacing, sigma), current, params, spacing, seed)
+    return inverse(current) if swapped else current
+
+
+def _climb(
+    fixed: sitk.Image,
+    mask: sitk.Image,
+    moving: sitk.Image,
+    current: sitk.Euler3DTransform,
+    params: Mapping[str, Any],
+    step: float,
+    seed: int,
+) -> None:
+    """One level: change ``current`` in place."""
+    voxels = int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(int(params["bins"]))
+    method.SetMetricFixedMask(mask)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    # a share of all voxels: samples outside the mask are dropped
+    share = min(1.0, float(params["samples"]) / max(1, voxels))
+    method.SetMetricSamplingPercentage(share, seed + 1)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        learningRate=step / 2.0,
+        minStep=1e-3,
+        numberOfIterations=100,
+        relaxationFactor=0.6,
+        gradientMagnitudeTolerance=1e-8,
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(current, inPlace=True)
+    try:
         method.Execute(fixed, moving)
-    return current
+    except RuntimeError as error:
+        what = "The mutual information can't be computed at the start of the alignment"
+        hint = "The two images may hardly overlap, or one may be empty in the brain"
+        raise VoxelwayError("E-OVERLAP", what, hint=hint) from error
+
+
+def inverse(transform: sitk.Euler3DTransform) -> sitk.Euler3DTransform:
+    """Inverse of a rigid transform, with the same centre."""
+    rotation = np.asarray(transform.GetMatrix()).reshape(3, 3).T
+    result = sitk.Euler3DTransform()
+    result.SetCenter(transform.GetCenter())
+    result.SetMatrix(rotation.ravel().tolist())
+    result.SetTranslation((-rotation @ np.asarray(transform.GetTranslation())).tolist())
+    return result
+
+
+def _blur_like(image: sitk.Image, thick: sitk.Image) -> sitk.Image:
+    """Blur across the slices of ``thick``, along the axis of ``image`` nearest to their normal."""
+    spacing = np.asarray(thick.GetSpacing())
+    normal = np.asarray(thick.GetDirection()).reshape(3, 3)[:, int(spacing.argmax())]
+    axis = int(np.abs(np.asarray(image.GetDirection()).reshape(3, 3).T @ normal).argmax())
+    # variances of the two profiles, taken as boxes, differ by this
+    variance = (spacing.max() ** 2 - image.GetSpacing()[axis] ** 2) / 12.0
+    if variance < 0.25 * image.GetSpacing()[axis] ** 2:
+        return image
+    return _gaussian(image, axis, float(np.sqrt(variance)))
+
+
+def _gaussian(image: sitk.Image, axis: int, sigma: float) -> sitk.Image:
+    order = sitk.RecursiveGaussianImageFilter.ZeroOrder
+    return sitk.RecursiveGaussian(image, sigma, False, order, axis)
 
 
 def _coarse(image: sitk.Image, spacing: float, sigma: float) -> sitk.Image:
@@ -177,11 +232,8 @@ def _coarse(image: sitk.Image, spacing: float, sigma: float) -> sitk.Image:
     own = np.asarray(image.GetSpacing())
     smooth = image
     for axis in range(3):
-        width = sigma / 2.0
-        if sigma and own[axis] < sigma and image.GetSize()[axis] >= 4:
-            smooth = sitk.RecursiveGaussian(
-                smooth, width, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis
-            )
+        if sigma > own[axis]:
+            smooth = _gaussian(smooth, axis, sigma / 2.0)
     factors = [int(n) for n in np.clip(np.round(spacing / own), 1, None)]
     return sitk.Cast(sitk.Shrink(smooth, factors), sitk.sitkFloat32)
 

@@ -85,13 +85,9 @@ def _add_contrast(
     anchor, anchor_image, brain = reference
     where = f"{task.unit.name} {suffix}"
     image = read(task, source)
-    options = prepared.params["alignment"]
-    seed = int(prepared.params.get("seed", 0))
-    found = alignment.align(anchor_image, brain.mask, image, options, seed=seed, where=where)
-    mask = masks.carry(brain.mask, image, found.transform.GetInverse())
-    images.check_mask(mask, where, min_ml=1.0)
-    cleaned = clean(image, mask, suffix, prepared.params)
-    if found.similarity < float(options["min_similarity"]):
+    mask, cleaned, found = match(image, suffix, anchor_image, brain.mask, prepared.params, where)
+    least = float(prepared.params["alignment"]["min_similarity"])
+    if found.similarity < least:
         task.warn(f"{suffix} may not be aligned with {anchor}: similarity {found.similarity:.3f}")
     place, unit = task.results, task.unit
     path = place.image(NAME, unit, suffix, desc="preproc")
@@ -101,9 +97,35 @@ def _add_contrast(
     path = place.transform(NAME, unit, suffix, anchor, extension=".mat")
     with files.atomic(path) as part:
         sitk.WriteTransform(found.transform, str(part))
-    task.describe(
-        path, Anchor=anchor, Convention="maps anchor points to image points", **found.facts()
+    convention = "maps anchor points to image points"
+    task.describe(path, Anchor=anchor, Convention=convention, **found.facts())
+
+
+def match(
+    image: sitk.Image,
+    suffix: str,
+    anchor: sitk.Image,
+    brain: sitk.Image,
+    params: Mapping[str, Any],
+    where: str,
+) -> tuple[sitk.Image, Cleaned, alignment.Alignment]:
+    """Align a contrast, correct it inside the anchor's brain, align it again.
+
+    The bias field needs the brain, the brain the alignment, and the alignment is several times
+    more accurate without the bias field.
+
+    Returns:
+        brain mask on the lattice of ``image``, the cleaned image, the alignment.
+    """
+    options, seed = params["alignment"], int(params.get("seed", 0))
+    first = alignment.align(anchor, brain, image, options, seed=seed, where=where)
+    mask = masks.carry(brain, image, alignment.inverse(first.transform))
+    images.check_mask(mask, where, min_ml=1.0)
+    cleaned = clean(image, mask, suffix, params)
+    found = alignment.align(
+        anchor, brain, cleaned.image, options, seed=seed, where=where, start=first.transform
     )
+    return masks.carry(brain, image, alignment.inverse(found.transform)), cleaned, found
 
 
 def choose_anchor(suffixes: list[str], preference: list[str], where: str) -> str:
