@@ -141,7 +141,7 @@ def test_layers_of_a_figure_share_their_size() -> None:
         align.template(image, {"moved": image, "affine only": image},
                        {"brain": align.as_region(mask, paint.ORANGE)}),
         labels.coarse_box(image, (2, 2, 2), (10, 10, 10), mask),
-        labels.tissues(image, mask, TISSUES),
+        labels.tissues({"T1w": image, "T2w": image}, mask, TISSUES, ["T2w"]),
     ]  # fmt: skip
     for figure in figures:
         sizes = {Image.open(io.BytesIO(layer.data)).size for layer in figure.layers}

@@ -192,7 +192,7 @@ class Fake:
     def export(self, task: UnitTask, rng: Any, lacks: str) -> None:
         path = self.results.dicom_seg(task.unit)
         files.write_text(path, "DICM")
-        task.describe(path, Identity="pseudonym", Segments=["CSF", "GM", "WM"])
+        task.describe(path, Identity="pseudonym", SegmentVoxels={"CSF": 3, "GM": 4, "WM": 5})
 
     def _numbers(self, unit: Unit, rng: Any) -> None:
         table = Table(unit)

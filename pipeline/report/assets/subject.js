@@ -6,9 +6,9 @@
   function strip(node, values) {
     const value = Number(node.dataset.value);
     const low = Math.min(values[0], value), high = Math.max(values[values.length - 1], value);
-    const place = v => high > low ? 3 + 90 * (v - low) / (high - low) : 48;
-    const svg = draw("svg", { viewBox: "0 0 96 14", "aria-hidden": "true" }, node);
-    draw("line", { x1: 0, x2: 96, y1: 7, y2: 7, class: "track" }, svg);
+    const place = v => high > low ? 4 + 54 * (v - low) / (high - low) : 31;
+    const svg = draw("svg", { viewBox: "0 0 62 14", "aria-hidden": "true" }, node);
+    draw("line", { x1: 0, x2: 62, y1: 7, y2: 7, class: "track" }, svg);
     const step = Math.max(1, Math.floor(values.length / 200));
     for (let i = 0; i < values.length; i += step) draw("line", { x1: place(values[i]), x2: place(values[i]), y1: 3, y2: 11, class: "tick" }, svg);
     draw("circle", { cx: place(value), cy: 7, r: 4, class: outlying(value, values) ? "here far" : "here" }, svg);

@@ -120,10 +120,10 @@ def template(
     brain = sitk.Cast(fixed > 0.05 * paint.window_of(fixed)[1], sitk.sitkUInt8)
     cuts = mosaic(fixed, mask_box(brain, 6.0))
     bases = [
-        (name, compose(tiles(cuts, grey_painter(image, paint.window_of(image)), name)))
+        (name, compose(tiles(cuts, brain_painter(image, brain), name)))
         for name, image in moved.items()
     ]
-    shown = compose(tiles(cuts, grey_painter(fixed, paint.window_of(fixed)), "template"))
+    shown = compose(tiles(cuts, brain_painter(fixed, brain), "template"))
     bases.insert(1, ("template", shown))
     lines = overlay(cuts, outline_painter(list(regions.values())))
     return figure("template", bases, [("edges of the template", lines, True)],

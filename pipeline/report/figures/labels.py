@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from pipeline.images import array
 from pipeline.labels import Label
 from pipeline.report.figures import paint
 from pipeline.report.figures.align import as_region, outline_painter
 from pipeline.report.figures.geometry import Cut, mask_box, place_of, sample, upright, whole_box
-from pipeline.report.figures.restore import grey_painter
+from pipeline.report.figures.restore import brain_painter, grey_painter
 from pipeline.report.figures.sheet import (
     Bar,
     Figure,
@@ -51,24 +52,39 @@ def coarse_box(
     return figure("box", [("head", base)], layers, legend=legend)
 
 
-def tissues(image: sitk.Image, labels: sitk.Image, names: Sequence[Label]) -> Figure:
+def tissues(
+    contrasts: Mapping[str, sitk.Image],
+    labels: sitk.Image,
+    names: Sequence[Label],
+    synthetic: Collection[str] = (),
+) -> Figure:
     """Contours of the labels on the brain in three planes; a filled layer to switch on.
 
     Where there is a lesion, one cut of each plane passes through its middle.
+
+    Args:
+        contrasts: suffix → image on the grid of the labels; the first is shown.
+        labels: the segmentation.
+        names: what the labels are called, and their colours.
+        synthetic: suffixes of contrasts that were made; their tiles are stamped.
     """
-    head, regions = upright(image), upright(labels)
+    regions = upright(labels)
     colors = {label.index: label.color for label in names}
     values = sitk.GetArrayViewFromImage(regions)
     present = set(np.unique(values).tolist())
     lesion = [label.index for label in names if "lesion" in label.name]
     centre = place_of(np.isin(values, lesion), regions)
-    cuts = mosaic(head, mask_box(regions, 6.0), through=centre)
-    base = compose(tiles(cuts, grey_painter(head, paint.window_of(head, regions))))
+    cuts = mosaic(regions, mask_box(regions, 6.0), through=centre)
+    bases = [
+        (suffix, compose(tiles(cuts, brain_painter(upright(image), labels), suffix,
+                               synthetic=suffix in synthetic)))
+        for suffix, image in contrasts.items()
+    ]  # fmt: skip
     lines = overlay(cuts, outline_painter(paint.regions_of(regions, colors), width=1.3))
     fill = overlay(cuts, _fill_painter(regions, colors))
     legend = [(label.color, label.name) for label in names if label.index in present]
-    return figure("tissues", [("image", base)],
-                  [("contours", lines, True), ("filled", fill, False)], legend=legend)  # fmt: skip
+    return figure("tissues", bases, [("contours", lines, True), ("filled", fill, False)],
+                  legend=legend)  # fmt: skip
 
 
 def _fill_painter(labels: sitk.Image, colors: Mapping[int, str]) -> Painter:
@@ -83,7 +99,7 @@ def entropy(uncertainty: sitk.Image, labels: sitk.Image) -> Figure:
     shown, regions = upright(uncertainty), upright(labels)
     inside = sitk.GetArrayViewFromImage(shown)[sitk.GetArrayViewFromImage(regions) != 0]
     top = max(float(np.percentile(inside, 99.8)) if inside.size else 0.0, 1e-3)
-    around = sitk.GetArrayViewFromImage(sitk.SmoothingRecursiveGaussian(shown, 4.0))
+    around = array(sitk.SmoothingRecursiveGaussian(shown, 4.0))
     worst = place_of(around == around.max(), shown)
     cuts = mosaic(shown, mask_box(regions, 6.0), (7, 7, 0), through=worst)
 

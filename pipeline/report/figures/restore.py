@@ -10,6 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from pipeline.images import bool_array
 from pipeline.report.figures import paint
 from pipeline.report.figures.geometry import (
     AXES,
@@ -158,7 +159,7 @@ def denoise(pairs: Mapping[str, Pair]) -> Figure:
 
 def residual_limit(pair: Pair) -> float:
     """Largest difference shown: the 99.5th percentile of its size inside the mask."""
-    inside = sitk.GetArrayViewFromImage(_on(pair.mask, pair.after)) != 0
+    inside = bool_array(_on(pair.mask, pair.after))
     difference = sitk.GetArrayFromImage(pair.before) - sitk.GetArrayFromImage(pair.after)
     sizes = np.abs(difference[inside] if inside.any() else difference)
     limit = float(np.percentile(sizes, 99.5))

@@ -126,10 +126,15 @@ def mosaic(
     return [row for row in rows if row]
 
 
-def tiles(rows: Sequence[Sequence[Cut]], painter: Painter, label: str = "") -> list[list[Tile]]:
+def tiles(
+    rows: Sequence[Sequence[Cut]], painter: Painter, label: str = "", *, synthetic: bool = False
+) -> list[list[Tile]]:
     """Paint every cut the same way; the label stands in the first tile."""
     return [
-        [Tile(where, painter, label if (r, c) == (0, 0) else "") for c, where in enumerate(row)]
+        [
+            Tile(where, painter, label if (r, c) == (0, 0) else "", synthetic)
+            for c, where in enumerate(row)
+        ]
         for r, row in enumerate(rows)
     ]
 

@@ -17,20 +17,20 @@ def build(record: Record) -> Content:
         return content
     content.links.append(Link(path.name, path))
     facts = record.facts(path)
-    rows = tuple(
-        (name, _text(facts[key]))
-        for key, name in (("Identity", "identity"), ("Segments", "segments"),
-                          ("Frames", "frames"), ("SeriesSuffix", "on the series"))
-        if key in facts
-    )  # fmt: skip
     size = path.stat().st_size / 1e6
-    content.tables.append(Table("DICOM SEG", ("", ""), (*rows, ("size", f"{size:.1f} MB"))))
+    counts = facts.get("SegmentVoxels")
+    segments = sorted(counts) if isinstance(counts, Mapping) else []
+    rows = (
+        ("identity", str(facts.get("Identity", "–"))),
+        ("segments", ", ".join(map(str, segments)) or "–"),
+        ("frames", str(facts.get("SegmentFrames", "–"))),
+        ("frames of the series", str(facts.get("SourceFrames", "–"))),
+        ("labelled voxels on it", _percent(facts.get("Coverage"))),
+        ("size", f"{size:.1f} MB"),
+    )
+    content.tables.append(Table("DICOM SEG", ("", ""), rows))
     return content
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {item}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_text(item) for item in value)
-    return str(value)
+def _percent(value: Any) -> str:
+    return f"{100 * value:.4g} %" if isinstance(value, (int, float)) else "–"

@@ -9,6 +9,7 @@ from pipeline.report.figures import labels
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
 from pipeline.report.sections.content import Content, need
+from pipeline.report.sections.synthesize import missing
 
 
 def build(record: Record) -> Content:
@@ -21,7 +22,10 @@ def build(record: Record) -> Content:
     head = results.image("superres", unit, anchor, desc="superres", space=anchor)
 
     def tissues() -> Figure:
-        return labels.tissues(record.image(need(head)), record.labels(fine), TISSUES)
+        made = missing(record)
+        found = {anchor: head, **channels(record)}
+        shown = {suffix: record.image(need(path)) for suffix, path in found.items()}
+        return labels.tissues(shown, record.labels(fine), TISSUES, made)
 
     def entropy() -> Figure:
         path = entropy_path(record)
@@ -32,10 +36,31 @@ def build(record: Record) -> Content:
         tissue = record.labels(coarse) if coarse.is_file() else None
         return labels.coarse_box(record.image(need(head)), *block(record, fine), tissue)
 
+    if _used(record, fine):
+        content.sentences.append(_used(record, fine))
     content.pictures += [("tissues", tissues), ("entropy", entropy)]
     if block(record, fine)[1]:
         content.pictures.append(("box", box))
     return content
+
+
+def channels(record: Record) -> dict[str, Path]:
+    """Contrasts on the common grid that the labels were made from, acquired or synthetic."""
+    real = record.contrasts("superres", desc="superres", space=record.anchor)
+    made = record.contrasts("synthesize", desc="synth", space=record.anchor)
+    return {**{suffix: made[suffix] for suffix in missing(record)}, **real}
+
+
+def _used(record: Record, fine: Path) -> str:
+    """Sentence on the contrasts that were used, from the sidecar."""
+    used = record.facts(fine).get("ChannelsUsed")
+    if not isinstance(used, list):
+        return ""
+    names = [
+        f"{item['Suffix']} (synthetic)" if item.get("Synthetic") else str(item["Suffix"])
+        for item in used
+    ]
+    return f"Labelled from {', '.join(names)}."
 
 
 def entropy_path(record: Record) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.images import same_grid
 from pipeline.report.figures import restore
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
@@ -13,8 +14,14 @@ def build(record: Record) -> Content:
     found = record.contrasts("superres", desc="superres", space=record.anchor)
     mask = record.results.image("superres", record.unit, "mask", desc="brain", space=record.anchor)
 
+    native = record.contrasts("denoise", desc="denoised")
+    changed = {
+        suffix: path
+        for suffix, path in found.items()
+        if suffix in native and not same_grid(record.image(native[suffix]), record.image(path))
+    }
+
     def planes() -> Figure:
-        native = record.contrasts("denoise", desc="denoised")
         return restore.resolution({
             suffix: restore.Pair(
                 record.image(need(native[suffix])),
@@ -22,13 +29,16 @@ def build(record: Record) -> Content:
                 record.labels(need(mask)),
                 record.moves(suffix),
             )
-            for suffix, path in found.items()
-            if suffix in native
+            for suffix, path in changed.items()
         })  # fmt: skip
 
     content = Content(outputs=list(found.values()))
-    if found:
+    if changed:
         content.pictures.append(("resolution", planes))
+    kept = sorted(set(found) - set(changed))
+    if kept:
+        content.sentences.append(f"{', '.join(kept)}: isotropic as acquired, left as it was.")
+    if found:
         content.tables.append(_lattices(record))
     return content
 
