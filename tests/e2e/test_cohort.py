@@ -83,7 +83,7 @@ def test_superres_is_better_than_its_input(cohort: Cohort) -> None:
 
 
 def test_diffeomorphic_registration_is_better_than_affine(cohort: Cohort) -> None:
-    for key, (value, baseline) in rows(cohort, "register", "tre_mean").items():
+    for key, (value, baseline) in rows(cohort, "register", "tre").items():
         assert value < baseline, key
 
 
@@ -93,7 +93,7 @@ def test_fine_segmentation_is_better_than_coarse(cohort: Cohort) -> None:
 
 
 def test_alignment_of_contrasts_is_better_than_the_headers(cohort: Cohort) -> None:
-    pairs = rows(cohort, "preprocess", "alignment_error").values()
+    pairs = rows(cohort, "preprocess", "rigid_error").values()
     assert sum(value for value, _ in pairs) < sum(baseline for _, baseline in pairs)
 
 
