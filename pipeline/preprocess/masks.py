@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline import images
@@ -54,7 +55,7 @@ def find_brain(image: sitk.Image, name: str, method: MaskMethod) -> Brain:
     return Brain(images.like(found, image), name, stripped=False)
 
 
-def nonzero_region(image: sitk.Image) -> np.ndarray | None:
+def nonzero_region(image: sitk.Image) -> NDArray[np.bool_] | None:
     """Largest part that is not exactly zero, holes filled; None without an emptied background."""
     zero = images.array(image) == 0
     if zero.mean() < ZERO_SHARE:
@@ -63,11 +64,11 @@ def nonzero_region(image: sitk.Image) -> np.ndarray | None:
     if count == 0:
         return None
     largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    filled: np.ndarray = ndimage.binary_fill_holes(labels == largest)
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(labels == largest)
     return filled
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Dice overlap of two boolean arrays; 0 when both are empty."""
     total = int(a.sum()) + int(b.sum())
     return 2.0 * int((a & b).sum()) / total if total else 0.0
