@@ -88,7 +88,7 @@ def _tissues(
     start = start[:, [order.index(tissue) for tissue in TISSUES]]
     flat = np.full_like(start, 1.0 / len(TISSUES))
     settings = mixture.Settings(mrf=0.0, outlier=4.0, floor=0.0)
-    return mixture.fit(data[:, None], flat, inside, spacing, settings, start)
+    return mixture.fit(data[:, None], flat, inside, spacing, settings, start).posterior
 
 
 def _by_intensity(data: NDArray[np.float32], where: str) -> NDArray[np.float32]:

@@ -145,6 +145,7 @@ _THRESHOLDS = (
     "territory",
     "min_ml",
     "min_width",
+    "fluid_margin",
     "closing",
     "core_min_ml",
 )

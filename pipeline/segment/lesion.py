@@ -22,6 +22,10 @@ Bools = NDArray[np.bool_]
 MAD = 1.4826
 #: Voxels of a tissue that a robust mean and spread need.
 FEWEST = 50
+#: Expected share of fluid below which a voxel counts as free of it.
+DRY = 0.05
+#: Contrasts on which free fluid is bright too.
+FLUID_BRIGHT = ("T2w", "PDw")
 #: Share of a dark part's surface that must be lesion for the part to be its core.
 ENCLOSED = 0.6
 
@@ -31,12 +35,13 @@ class Settings:
     """Thresholds; see workflow/schemas/stages/segment.schema.yaml for the units and ranges."""
 
     contrasts: tuple[str, ...] = ("FLAIR", "T2w")
-    seed: float = 4.0
-    grow: float = 2.0
+    seed: float = 3.0
+    grow: float = 1.5
     support: float = 0.0
     territory: float = 0.5
     min_ml: float = 0.1
     min_width: float = 4.0
+    fluid_margin: float = 3.0
     closing: float = 2.0
     core_min_ml: float = 0.05
 
@@ -87,11 +92,13 @@ def find(view: View, settings: Settings) -> Found:
     allowed = view.mask.copy()
     for other in others:
         allowed &= other >= settings.support
+    if used[0] in FLUID_BRIGHT:
+        allowed &= ~_near(_free_fluid(view), view.spacing, settings.fluid_margin)
     territory = _territory(view, settings) & allowed
     seeds = _wide((first >= settings.seed) & territory, view.spacing, settings.min_width)
     reach = (first >= settings.grow) & allowed & _near(territory, view.spacing, 3.0)
     grown = ndimage.binary_propagation(seeds & reach, mask=reach)
-    whole = _tidy(grown, view, settings)
+    whole = _tidy(_half_height(grown, first, view), view, settings)
     core = _core(whole, view, settings)
     probability = _probability(first, whole, view, settings)
     return Found(whole, core, probability, used)
@@ -101,11 +108,13 @@ def score(values: Floats, view: View) -> Floats | None:
     """Robust z-score above the brighter of grey and white matter; None with too little of either.
 
     The spread is that of the two tissues together, so that neither the noise nor the natural
-    variety of grey matter passes for a lesion.
+    variety of grey matter passes for a lesion. Places where fluid is expected stay out of it:
+    thick slices mix it into the cortex.
     """
     means, spreads = [], []
+    dry = view.mask & (view.fluid < DRY)
     for tissue in (1, 2):
-        chosen = values[view.mask & (view.tissues[tissue] > 0.9)]
+        chosen = values[dry & (view.tissues[tissue] > 0.9)]
         if len(chosen) < FEWEST:
             return None
         middle = float(np.median(chosen))
@@ -113,6 +122,30 @@ def score(values: Floats, view: View) -> Floats | None:
         spreads.append(MAD * float(np.median(np.abs(chosen - middle))))
     spread = float(np.sqrt(np.mean(np.square(spreads)))) + 1e-12
     return np.asarray((values - max(means)) / spread, dtype=np.float32)
+
+
+def _half_height(mask: Bools, scores: Floats, view: View) -> Bools:
+    """Each part down to half its height above normal tissue: there a voxel is half lesion.
+
+    What looks like fluid on the anchor may be the part's core: it neither counts nor is cut.
+    """
+    parts, count = ndimage.label(mask, ndimage.generate_binary_structure(3, 3))
+    core = _fluid_like(mask, view)
+    result = mask & core
+    for index in range(1, count + 1):
+        rim = (parts == index) & ~core
+        if rim.any():
+            result |= rim & (scores >= 0.5 * np.percentile(scores[rim], 90))
+    return np.asarray(result)
+
+
+def _free_fluid(view: View) -> Bools:
+    """Ventricles and sulci: fluid that reaches places where the atlas expects fluid.
+
+    Beside it a contrast on which fluid is bright can't tell a lesion from partial volume.
+    """
+    fluid = _fluid_like(np.zeros_like(view.mask), view) & view.mask
+    return np.asarray(ndimage.binary_propagation(fluid & (view.fluid >= 0.5), mask=fluid))
 
 
 def _territory(view: View, settings: Settings) -> Bools:
@@ -194,10 +227,11 @@ def _fluid_like(lesion: Bools, view: View) -> Bools:
     """
     fluid = view.anchor[view.mask & (view.tissues[0] > 0.9)]
     rim = view.anchor[lesion]
-    if not view.anchor_dark or len(fluid) < FEWEST or not len(rim):
+    if not view.anchor_dark or len(fluid) < FEWEST:
         return np.asarray(view.tissues[0] > 0.5)
-    dark, grey = float(np.median(fluid)), _grey(view)
-    bright = max(float(np.percentile(rim, 75)), grey)
+    dark, bright = float(np.median(fluid)), _grey(view)
+    if len(rim):
+        bright = max(bright, float(np.percentile(rim, 75)))
     return np.asarray(view.anchor < 0.5 * (dark + bright))
 
 

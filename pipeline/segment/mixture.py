@@ -5,13 +5,15 @@ priors with re-estimated proportions) with the mean-field Markov random field of
 (IEEE TMI 18:897, 1999), their robust estimation, in which voxels that no tissue explains, such as
 lesions, weigh less (IEEE TMI 20:677, 2001), and their partial volume (IEEE TMI 22:105, 2003):
 voxels that hold two tissues have the mixed mean, and belong to the tissue they hold more of.
-Without the mixed voxels the wide Gaussian of CSF would take the outer half of the cortex.
+Without the mixed voxels the wide Gaussian of CSF would take the outer half of the cortex. What is
+left of the bias field after preprocessing is a polynomial of low order in each contrast's
+logarithm, estimated with the parameters (Van Leemput et al., IEEE TMI 18:885, 1999).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,10 @@ Bools = NDArray[np.bool_]
 
 #: Pairs of tissues that share voxels, by their place in the order of the priors.
 PAIRS = ((0, 1), (1, 2), (0, 2))
+
+
+#: Voxels on which the parameters settle before all voxels join.
+SAMPLE = 40_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Settings:
         outlier: Mahalanobis distance, in standard deviations, beyond which a voxel loses weight.
         floor: least prior probability of a tissue anywhere in the mask.
         mixed: shares of the first tissue in a mixed voxel; none leaves partial volume out.
+        bias_order: order of the polynomial of the remaining bias field, 0 for none.
     """
 
     iterations: int = 30
@@ -42,6 +49,20 @@ class Settings:
     outlier: float = 3.0
     floor: float = 0.01
     mixed: tuple[float, ...] = (0.8, 0.6, 0.4, 0.2)
+    bias_order: int = 3
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit gives.
+
+    Attributes:
+        posterior: (voxels, tissues), float32, rows sum to 1.
+        data: (voxels, channels), the data without the remaining bias field.
+    """
+
+    posterior: Floats
+    data: Floats
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,14 @@ class _Component:
     tissue: int
     parts: tuple[tuple[int, float], ...]
     weight: float
+
+
+@dataclass(frozen=True)
+class _Model:
+    groups: Floats  # (voxels, groups), prior of each group
+    components: Sequence[_Component]
+    outlier: float
+    ridge: NDArray[np.float64]  # added to covariances
 
 
 @dataclass
@@ -68,8 +97,8 @@ def fit(
     spacing: Sequence[float],
     settings: Settings,
     start: Floats | None = None,
-) -> Floats:
-    """Posterior probability of each tissue.
+) -> Fit:
+    """Fit the model.
 
     Args:
         data: (voxels, channels), intensities inside the mask.
@@ -80,7 +109,7 @@ def fit(
         start: (voxels, tissues) posteriors to begin with; the prior when None.
 
     Returns:
-        (voxels, tissues), float32, rows sum to 1.
+        Posteriors and the data without the remaining bias field.
     """
     tissues = prior.shape[1]
     prior = _normalised(prior, settings.floor)
@@ -94,14 +123,98 @@ def fit(
         np.array([covariance for _, covariance in moments]),
         np.full(groups.shape[1], 1.0 / groups.shape[1]),
     )
+    model = _Model(groups, components, settings.outlier, ridge)
+    data = _settle(data, model, state, settings, polynomial(mask, settings.bias_order))
     before = -np.inf
     for _ in range(settings.iterations):
         bonus = _support(posterior, mask, spacing, settings.mrf)
-        posterior, gain = _step(data, groups, bonus, components, state, settings.outlier, ridge)
+        joint, likely, gain = _expect(data, bonus, model, state)
+        _update(data, model, state, joint, likely)
+        posterior = _by_tissue(joint, model.components)
         if abs(gain - before) < settings.tolerance:
             break
         before = gain
-    return posterior
+    return Fit(posterior, data)
+
+
+def _settle(
+    data: Floats, model: _Model, state: _State, settings: Settings, basis: Floats
+) -> Floats:
+    """Find parameters and bias on a part of the voxels, without neighbourhood: most of the way.
+
+    Returns:
+        All data without the bias field.
+    """
+    count = min(SAMPLE, len(data))
+    chosen = np.random.default_rng(0).choice(len(data), count, replace=False)
+    part = replace(model, groups=model.groups[chosen])
+    even = np.ones((count, len(state.means)), np.float32)
+    raw, terms = data[chosen], basis[chosen]
+    coefficients = np.zeros((basis.shape[1], data.shape[1]))
+    before = -np.inf
+    for _ in range(settings.iterations):
+        clean = _without(raw, terms, coefficients)
+        joint, likely, gain = _expect(clean, even, part, state)
+        _update(clean, part, state, joint, likely)
+        if basis.shape[1]:
+            coefficients = _bias(raw, terms, joint * likely, part, state)
+        if abs(gain - before) < settings.tolerance:
+            break
+        before = gain
+    return _without(data, basis, coefficients)
+
+
+def polynomial(mask: Bools, order: int) -> Floats:
+    """Products of powers of the coordinates up to ``order``, without the constant.
+
+    Returns:
+        (voxels, terms); the coordinates run from -1 to 1 over the mask's box, and every term has
+        the mean 0 inside the mask, so that a field does not change the overall brightness.
+    """
+    places = np.argwhere(mask).astype(np.float32)
+    span = np.maximum(np.ptp(places, axis=0), 1.0)
+    z, y, x = ((places - places.min(axis=0)) / span * 2.0 - 1.0).T
+    powers = [
+        (i, j, k)
+        for i in range(order + 1)
+        for j in range(order + 1 - i)
+        for k in range(order + 1 - i - j)
+        if i + j + k > 0
+    ]
+    terms = np.empty((len(places), len(powers)), np.float32)
+    for index, (i, j, k) in enumerate(powers):
+        term = z**i * y**j * x**k
+        terms[:, index] = term - term.mean(dtype=np.float64)
+    return terms
+
+
+def _without(data: Floats, basis: Floats, coefficients: NDArray[np.float64]) -> Floats:
+    if not coefficients.any():
+        return data
+    return np.asarray(data * np.exp(-(basis @ coefficients.astype(np.float32))), np.float32)
+
+
+def _bias(
+    raw: Floats, basis: Floats, weight: Floats, model: _Model, state: _State
+) -> NDArray[np.float64]:
+    """Weighted least squares of the log-residuals; a weight is the inverse relative variance."""
+    found = np.zeros((basis.shape[1], raw.shape[1]))
+    for channel in range(raw.shape[1]):
+        means = [sum(share * state.means[k, channel] for k, share in part.parts)
+                 for part in model.components]  # fmt: skip
+        variances = [sum(share * state.covariances[k, channel, channel] for k, share in part.parts)
+                     for part in model.components]  # fmt: skip
+        certainty = weight / np.asarray(variances, dtype=np.float32)
+        total = certainty.sum(axis=1) + np.float32(1e-12)
+        expected = (certainty @ np.asarray(means, dtype=np.float32)) / total
+        usable = (expected > 0) & (raw[:, channel] > 0.1 * expected)
+        ratio = np.log(raw[usable, channel] / expected[usable])
+        pull = (total * expected**2)[usable].astype(np.float64)
+        terms = basis[usable].astype(np.float64)
+        normal = (terms * pull[:, None]).T @ terms
+        normal += 1e-3 * np.trace(normal) / len(normal) * np.eye(len(normal))
+        found[:, channel] = np.linalg.solve(normal, (terms * pull[:, None]).T @ ratio)
+    return found
 
 
 def _normalised(values: Floats, floor: float) -> Floats:
@@ -140,32 +253,29 @@ def _moments(
     return mean, covariance + ridge
 
 
-def _step(
-    data: Floats,
-    groups: Floats,
-    bonus: Floats,
-    components: Sequence[_Component],
-    state: _State,
-    outlier: float,
-    ridge: NDArray[np.float64],
-) -> tuple[Floats, float]:
-    """One E and one M step; gives the posteriors of the tissues and the mean log-likelihood."""
-    joint = np.empty((len(data), len(components)), np.float32)
-    likely = np.empty((len(data), len(state.means)), np.float32)
-    for index, part in enumerate(components):
+def _expect(
+    data: Floats, bonus: Floats, model: _Model, state: _State
+) -> tuple[Floats, Floats, float]:
+    """E step: responsibilities and typicalities of the components, and the mean log-likelihood."""
+    joint = np.empty((len(data), len(model.components)), np.float32)
+    likely = np.empty_like(joint)
+    edge = np.float32(np.exp(-0.5 * model.outlier**2))
+    for index, part in enumerate(model.components):
         density, shape = _density(data, part, state)
         factor = np.float32(state.proportions[part.group] * part.weight)
-        joint[:, index] = groups[:, part.group] * bonus[:, part.tissue] * density * factor
-        if len(part.parts) == 1:
-            likely[:, part.tissue] = shape / (shape + np.float32(np.exp(-0.5 * outlier**2)))
+        joint[:, index] = model.groups[:, part.group] * bonus[:, part.tissue] * density * factor
+        likely[:, index] = shape / (shape + edge)
     total = joint.sum(axis=1, keepdims=True) + np.float32(1e-30)
     joint /= total
-    _update(data, groups, components, state, joint, likely, ridge)
-    posterior = np.zeros((len(data), len(state.means)), np.float32)
+    return joint, likely, float(np.mean(np.log(total), dtype=np.float64))
+
+
+def _by_tissue(joint: Floats, components: Sequence[_Component]) -> Floats:
+    tissues = 1 + max(part.tissue for part in components)
+    posterior = np.zeros((len(joint), tissues), np.float32)
     for index, part in enumerate(components):
         posterior[:, part.tissue] += joint[:, index]
-    posterior /= posterior.sum(axis=1, keepdims=True)
-    return posterior, float(np.mean(np.log(total), dtype=np.float64))
+    return np.asarray(posterior / np.maximum(posterior.sum(axis=1, keepdims=True), 1e-30))
 
 
 def _density(data: Floats, part: _Component, state: _State) -> tuple[Floats, Floats]:
@@ -210,24 +320,19 @@ def neighbours(posterior: Floats, mask: Bools, spacing: Sequence[float]) -> Floa
     return result
 
 
-def _update(
-    data: Floats,
-    groups: Floats,
-    components: Sequence[_Component],
-    state: _State,
-    joint: Floats,
-    likely: Floats,
-    ridge: NDArray[np.float64],
-) -> None:
+def _update(data: Floats, model: _Model, state: _State, joint: Floats, likely: Floats) -> None:
     """M step: robust moments of the pure tissues, proportions as Ashburner and Friston."""
+    groups = model.groups
     mass = np.zeros(groups.shape[1])
-    for index, part in enumerate(components):
+    for index, part in enumerate(model.components):
         mass[part.group] += float(joint[:, index].sum(dtype=np.float64))
         if len(part.parts) > 1:
             continue
-        weight = joint[:, index] * likely[:, part.tissue]
+        weight = joint[:, index] * likely[:, index]
         if float(weight.sum(dtype=np.float64)) > 10 * (data.shape[1] + 1):
-            state.means[part.tissue], state.covariances[part.tissue] = _moments(data, weight, ridge)
+            state.means[part.tissue], state.covariances[part.tissue] = _moments(
+                data, weight, model.ridge
+            )
     expected = groups @ state.proportions.astype(np.float32)
     reach = (groups / expected[:, None]).sum(axis=0, dtype=np.float64)
     proportions = mass / reach

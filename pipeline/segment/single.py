@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from scipy import ndimage
 
-from pipeline import config
+from pipeline import config, images
 from pipeline.segment.case import BRIGHTNESS
+
+#: Share of the brain's median below which the rim of a skull-stripped image holds no signal.
+EMPTY = 0.15
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,21 @@ def ready(image: sitk.Image, name: str, params: Mapping[str, Any]) -> Subject:
     oriented = sitk.DICOMOrient(image, preprocess.ORIENTATION)
     brain = preprocess.find_brain(oriented, suffix, prepared, name)
     cleaned = preprocess.clean(oriented, brain.mask, suffix, section)
-    return Subject(cleaned.image, brain.mask, suffix, brain.stripped)
+    mask = brain.mask != 0
+    if brain.stripped:
+        mask = without_rim(cleaned.image, mask)
+    return Subject(cleaned.image, mask, suffix, brain.stripped)
+
+
+def without_rim(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
+    """Peel off the rim that resampling left between brain and emptied background.
+
+    It is darker than any fluid, and would pass for the tissue CSF. Dark voxels further inside stay.
+    """
+    values, inside = images.array(image), images.bool_array(mask)
+    empty = inside & (values < EMPTY * float(np.median(values[inside])))
+    rim = ndimage.binary_propagation(~inside, mask=~inside | empty)
+    return images.like(inside & ~rim, mask)
 
 
 def back(image: sitk.Image, reference: sitk.Image) -> sitk.Image:

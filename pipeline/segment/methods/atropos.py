@@ -18,6 +18,8 @@ from pipeline.segment import fine
 from pipeline.segment.case import TISSUES, Case, Method, Segmentation
 
 LEARNED = False
+#: antspyx 0.6 ends with an error on three: the anchor and the contrast after it are used.
+CHANNELS = 2
 
 
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
@@ -44,7 +46,8 @@ def tissues(case: Case, section: Mapping[str, Any]) -> NDArray[np.float32]:
     place /= np.maximum(place.sum(axis=0), 1e-6)
     floor = 0.01
     place = ((1 - floor * len(TISSUES)) * place + floor) * mask
-    channels = [_to_ants(images.array(image), case.mask) for image in case.images.values()]
+    chosen = list(case.images.values())[:CHANNELS]
+    channels = [_to_ants(images.array(image), case.mask) for image in chosen]
     try:
         with _temporary_files():
             found = ants.atropos(
@@ -78,12 +81,13 @@ def _temporary_files() -> Iterator[None]:
 
 
 def _to_ants(values: NDArray[np.float32], like: sitk.Image) -> Any:
-    """ANTs image on the lattice of ``like``; ANTs keeps arrays as (x, y, z)."""
+    """ANTs image with the spacing of ``like``; ANTs keeps arrays as (x, y, z).
+
+    Origin and direction are left out: the priors pass through files, whose rounding of an oblique
+    direction is enough for Atropos to refuse them.
+    """
     import ants
 
     return ants.from_numpy(
-        np.ascontiguousarray(values.transpose(2, 1, 0)),
-        origin=like.GetOrigin(),
-        spacing=like.GetSpacing(),
-        direction=np.asarray(like.GetDirection()).reshape(3, 3),
+        np.ascontiguousarray(values.transpose(2, 1, 0)), spacing=like.GetSpacing()
     )
