@@ -22,15 +22,12 @@ from pipeline.report.figures.geometry import (
 )
 from pipeline.report.figures.restore import grey_painter
 from pipeline.report.figures.sheet import (
-    WIDTH,
     Bar,
     Figure,
-    Painter,
     Tile,
     compose,
     figure,
     mosaic,
-    overlay,
     tiles,
 )
 
@@ -39,12 +36,14 @@ OVERVIEW_PIXEL = 1.15
 
 
 def series(acquired: Mapping[str, sitk.Image]) -> Figure:
-    """The middle of each acquired series in three planes, all at one scale, voxels as they are."""
+    """The middle of each acquired series in three planes, all at one scale."""
     rows = []
     for suffix, image in acquired.items():
         head = upright(image)
         box = whole_box(head)
-        painter = grey_painter(head, paint.window_of(head), nearest=True)
+        # voxels as they are, unless the picture is coarser than they: then it would alias
+        as_is = min(head.GetSpacing()) >= OVERVIEW_PIXEL
+        painter = grey_painter(head, paint.window_of(head), nearest=as_is)
         rows.append([
             Tile(cut(head, plane, positions(box, plane, 1, head.GetSpacing())[0], box,
                      OVERVIEW_PIXEL), painter, suffix if plane == "axial" else "")
@@ -117,6 +116,3 @@ def thumbnail(image: sitk.Image, outline: sitk.Image | None, width: int = 110) -
     buffer = io.BytesIO()
     picture.save(buffer, "WEBP", quality=72)
     return buffer.getvalue()
-
-
-__all__ = ["WIDTH", "Painter", "made", "overlay", "series", "spread", "thumbnail"]
