@@ -170,7 +170,9 @@ class Fake:
         if lacks:
             image = self._noisy(lacks, rng)
             path = self.results.image("synthesize", task.unit, lacks, space="T1w", desc="synth")
-            task.write(image, path, Synthetic=True)
+            task.write(image, path, Synthetic=True, SourceContrasts=["T1w", "T2w"])
+            spread = path.with_name(path.name.replace("desc-synth_", "desc-synthsd_"))
+            task.write(sitk.Abs(image) * 0.1, spread, Synthetic=True)
 
     def segment(self, task: UnitTask, rng: Any, lacks: str) -> None:
         place, unit = self.results, task.unit
@@ -291,6 +293,8 @@ class TestSubjectPage:
             assert f'<figure id="{anchor}"' in html
         assert '<figure id="synthesize-made"' not in html
         assert '<figure id="synthesize-made"' in page(results, LACKING)
+        assert '<figure id="synthesize-spread"' in page(results, LACKING)
+        assert "Made from T1w, T2w." in page(results, LACKING)
         assert "could not be made" not in html
 
     def test_pages_are_small_and_self_contained(self, results: Results) -> None:

@@ -20,15 +20,18 @@ def build(record: Record) -> Content:
         content.sentences.append("All wanted contrasts were acquired; nothing was made.")
     for suffix, path in found.items():
         content.pictures.append(("made", partial(_made, record, suffix, path, real)))
-        spread = path.with_name(path.name.replace("desc-synth_", "desc-synthstd_"))
+        spread = path.with_name(path.name.replace("desc-synth_", "desc-synthsd_"))
         if spread.is_file():
             content.pictures.append(("spread", partial(_spread, record, suffix, spread)))
+        sources = record.facts(path).get("SourceContrasts")
+        made_from = f" Made from {', '.join(map(str, sources))}." if sources else ""
         content.sentences.append(
             f"{suffix} was acquired too: the made one only judges the method, the acquired one is"
             " used."
             if suffix in real
             else f"{suffix} was not acquired. Later stages use the made one."
         )
+        content.sentences[-1] += made_from
     return content
 
 
