@@ -29,7 +29,7 @@ def build(record: Record) -> Content:
             f"{suffix} was acquired too: the made one only judges the method, the acquired one is"
             " used."
             if suffix in real
-            else f"{suffix} was not acquired. The section Segmented says whether the made one was used."
+            else f"{suffix} was not acquired. Segmented says whether the made one was used."
         )
         content.sentences[-1] += made_from
     return content
