@@ -192,15 +192,25 @@ def _dataset(
         what = f"The series can't carry a segmentation ({type(error).__name__})"
         hint = "The series lacks attributes that DICOM asks of an image; see the log"
         raise VoxelwayError("E-DCM-SERIES", what, hint=hint) from error
+    _fix_uids(dataset, identity.hashed_uid(key, f"seg-dimensions:{uid}"))
     if pseudonym:
         _mark_hidden(dataset)
     return dataset
+
+
+def _fix_uids(dataset: Any, uid: str) -> None:
+    """Put a UID from the content in place of the random one that names the dimensions."""
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid
 
 
 def _mark_hidden(dataset: Any) -> None:
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence as Items
 
+    dataset.InstanceCreationDate, dataset.InstanceCreationTime = NO_DATE, NO_TIME
+    for item in dataset.get("ContributingEquipmentSequence", []):
+        item.pop("ContributionDateTime", None)
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = "Pseudonym and keyed UIDs; only the geometry was kept"
     code = Dataset()

@@ -87,7 +87,7 @@ def _tissues(
     order = BRIGHTNESS.get(suffix, BRIGHTNESS["T1w"])
     start = start[:, [order.index(tissue) for tissue in TISSUES]]
     flat = np.full_like(start, 1.0 / len(TISSUES))
-    settings = mixture.Settings(mrf=0.0, outlier=4.0, floor=0.0)
+    settings = mixture.Settings(mrf=0.0, outlier=4.0, floor=0.0, bias_order=2)
     return mixture.fit(data[:, None], flat, inside, spacing, settings, start).posterior
 
 

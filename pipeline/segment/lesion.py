@@ -164,8 +164,8 @@ def _ball(spacing: Sequence[float], radius: float) -> Bools:
 
 def _wide(mask: Bools, spacing: Sequence[float], width: float) -> Bools:
     """Parts at least ``width`` mm wide: rims of partial volume along the ventricles are thinner."""
-    eroded = _depth(mask, spacing) >= width / 2.0
-    return np.asarray(eroded & mask)
+    block = np.ones([max(1, round(width / step)) for step in reversed(spacing)], bool)
+    return np.asarray(ndimage.binary_opening(mask, block))
 
 
 def _depth(mask: Bools, spacing: Sequence[float]) -> Floats:

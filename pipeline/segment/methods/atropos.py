@@ -1,4 +1,8 @@
-"""Tissues by ANTs Atropos with atlas priors (Avants et al. 2011, Neuroinformatics 9:381)."""
+"""Tissues by ANTs Atropos with atlas priors (Avants et al. 2011, Neuroinformatics 9:381).
+
+Atropos sees the anchor alone: with several images antspyx 0.6 ends with an error on some inputs.
+The lesion step sees all contrasts, as with ``em``.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,6 @@ from pipeline.segment import fine
 from pipeline.segment.case import TISSUES, Case, Method, Segmentation
 
 LEARNED = False
-#: antspyx 0.6 ends with an error on three: the anchor and the contrast after it are used.
-CHANNELS = 2
 
 
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
@@ -46,13 +48,10 @@ def tissues(case: Case, section: Mapping[str, Any]) -> NDArray[np.float32]:
     place /= np.maximum(place.sum(axis=0), 1e-6)
     floor = 0.01
     place = ((1 - floor * len(TISSUES)) * place + floor) * mask
-    chosen = list(case.images.values())[:CHANNELS]
-    channels = [_to_ants(images.array(image), case.mask) for image in chosen]
     try:
         with _temporary_files():
             found = ants.atropos(
-                # ants takes several images as a list and a single one by itself
-                a=channels if len(channels) > 1 else channels[0],
+                a=_to_ants(images.array(case.images[case.anchor]), case.mask),
                 x=_to_ants(mask.astype(np.float32), case.mask),
                 i=[_to_ants(part, case.mask) for part in place],
                 m=f"[{float(section['mrf'])},1x1x1]",
