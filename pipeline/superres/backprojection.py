@@ -19,14 +19,18 @@ def refine(image: sitk.Image, request: Request) -> sitk.Image:
     Stops after ``request.iterations``, when the difference is down to the noise, or when a step no
     longer makes it smaller; the noise itself is never fitted.
 
+    The result does not go below the acquired image, so that magnitudes ring to no negative values.
+
     Args:
         image: first guess on the common grid.
         request: the acquired image, its transform and profile.
     """
+    acquired = images.array(request.image)
+    lowest = min(0.0, float(acquired.min()))
+    image = sitk.Maximum(image, lowest)
     if len(request.profile.weights) == 1:
         return image
     inside = profile.covered(request.grid, request.image, request.transform)
-    acquired = images.array(request.image)
     best, last = image, np.inf
     for _ in range(request.iterations + 1):
         simulated = profile.acquire(image, request.image, request.transform, request.profile)
@@ -38,5 +42,6 @@ def refine(image: sitk.Image, request: Request) -> sitk.Image:
         if error <= request.noise:
             return best
         step = images.like(difference.astype(np.float32), request.image)
-        image = image + images.resample(step, request.grid, request.transform, order=1)
+        spread = images.resample(step, request.grid, request.transform, order=1)
+        image = sitk.Maximum(image + spread, lowest)
     return best

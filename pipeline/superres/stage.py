@@ -23,6 +23,11 @@ REQUIRES = ("denoise",)
 
 Spacing = tuple[float, float, float]
 
+#: Largest grid that is made, in voxels (1.2 GB as float32).
+MOST_VOXELS = 300_000_000
+#: SliceThickness as a multiple of the slices' distance that is believed.
+BELIEVED = (0.1, 3.0)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -65,7 +70,8 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
         source = Source(suffix, image, _facts(path), transform)
         result, facts = restore(task, source, grid, prepared)
         output = task.results.image(NAME, task.unit, suffix, desc="superres", space=anchor)
-        task.write(result, output, Anchor=anchor, **facts)
+        cover = round(_coverage(source, brain), 4)
+        task.write(result, output, Anchor=anchor, Coverage=cover, **facts)
     output = task.results.image(NAME, task.unit, "mask", desc="brain", space=anchor)
     task.write(brain, output, Anchor=anchor, Type="Brain")
 
@@ -88,10 +94,15 @@ def common_grid(anchor: sitk.Image, params: Mapping[str, Any]) -> sitk.Image:
 
     Args:
         anchor: the contrast whose space the others are taken to.
-        params: ``spacing`` in mm or null for the anchor's finest, ``tolerance`` as a share.
+        params: ``spacing`` in mm or null for the anchor's finest (not below ``finest`` mm unless
+            the anchor is isotropic), ``tolerance`` as a share.
     """
     given = params["spacing"]
-    wanted = float(given) if given else min(anchor.GetSpacing())
+    own = anchor.GetSpacing()
+    # thick slices of 0.4 mm pixels would make ten times the voxels that their content is worth
+    isotropic = max(own) <= (1.0 + float(params["tolerance"])) * min(own)
+    finest = min(own) if isotropic else max(min(own), float(params["finest"]))
+    wanted = float(given) if given else finest
     return _grid(anchor, (wanted, wanted, wanted), params)
 
 
@@ -99,6 +110,11 @@ def _grid(image: sitk.Image, spacing: Spacing, params: Mapping[str, Any]) -> sit
     deviation = np.abs(np.asarray(image.GetSpacing()) / np.asarray(spacing) - 1.0).max()
     if deviation <= float(params["tolerance"]):
         return image
+    extent = np.asarray(image.GetSize()) * np.asarray(image.GetSpacing())
+    voxels = float(np.prod(extent / np.asarray(spacing)))
+    if voxels > MOST_VOXELS:
+        what = f"A grid of {spacing} mm would have {voxels:.2g} voxels, at most {MOST_VOXELS:.2g}"
+        raise VoxelwayError("E-CONFIG-VALUE", what, hint="Choose a larger spacing")
     return images.spaced_grid(image, spacing)
 
 
@@ -124,7 +140,7 @@ def restore(
             f"{source.suffix}: slices {facts['Factor']:.1f} times as far apart as the grid's voxels"
             f" (more than {params['max_factor']:g}); what lies between them is a guess"
         )
-    thickness = source.facts.get("SliceThickness")
+    thickness = _thickness(source)
     step = float(grid.GetSpacing()[0])
     shape = profile.make_profile(source.image, thickness, params["profile"], step)
     image = _without_aliasing(source.image, grid)
@@ -141,6 +157,23 @@ def restore(
         "ConsistencyRMSEPlain": profile.consistency(plain, image, source.transform, shape),
     }
     return result, facts
+
+
+def _thickness(source: Source) -> float | None:
+    """Slice thickness in mm; None when the sidecar does not say, or says what can't be."""
+    value = source.facts.get("SliceThickness")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    ratio = float(value) / max(source.image.GetSpacing())
+    return float(value) if BELIEVED[0] <= ratio <= BELIEVED[1] else None
+
+
+def _coverage(source: Source, brain: sitk.Image) -> float:
+    """Share of the brain on the common grid that lies inside the contrast's field of view."""
+    size = source.image.GetSize()[::-1]
+    ones = images.like(np.ones(size, np.uint8), source.image)
+    seen = images.resample(ones, brain, source.transform, labels=True)
+    return float(images.bool_array(seen)[images.bool_array(brain)].mean())
 
 
 def _is_identity(transform: sitk.Transform) -> bool:
@@ -172,13 +205,25 @@ def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
     image = task.read(source)
     given = row.get("spacing")
     if given:
-        values = [float(part) for part in (given.split() if isinstance(given, str) else given)]
-        if len(values) != 3 or min(values) <= 0:
-            raise VoxelwayError("E-USAGE", f"--spacing {given}: three lengths in mm are needed")
-        grid = _grid(image, (values[0], values[1], values[2]), prepared.params)
+        grid = _grid(image, parse_spacing(given), prepared.params)
     else:
         grid = common_grid(image, prepared.params)
     identity = sitk.Transform(3, sitk.sitkIdentity)
     suffix = source.name.split(".")[0].split("_")[-1]
     result, facts = restore(task, Source(suffix, image, _facts(source), identity), grid, prepared)
     task.write(result, output, **facts)
+
+
+def parse_spacing(given: str | list[float]) -> Spacing:
+    """Three lengths in mm, from the command line or from a batch's "x y z".
+
+    Raises:
+        VoxelwayError: E-USAGE unless they are three positive numbers.
+    """
+    try:
+        values = [float(part) for part in (given.split() if isinstance(given, str) else given)]
+    except ValueError:
+        values = []
+    if len(values) != 3 or not all(np.isfinite(values)) or min(values) <= 0:
+        raise VoxelwayError("E-USAGE", f"--spacing {given}: three lengths in mm are needed")
+    return values[0], values[1], values[2]

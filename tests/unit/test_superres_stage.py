@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from pipeline import config, images
+from pipeline.errors import VoxelwayError
 from pipeline.superres import profile, stage
 from pipeline.superres.methods import sinc
 from pipeline.superres.request import Request
@@ -134,3 +135,44 @@ def test_far_slices_are_warned_of(ball: sitk.Image) -> None:
     prepared = stage.prepare(task.params, None)
     stage.restore(task, stage.Source("T2w", acquired, {}, IDENTITY), ball, prepared)
     assert any("8.0 times" in text for text in task.warnings)
+
+
+def test_back_projection_does_not_ring_below_zero() -> None:
+    values = np.zeros((12, 24, 24))
+    values[6] = 1.0
+    slices = image(values, (1, 1, 4))
+    shape = profile.make_profile(slices, 4.0, "box", 1.0)
+    grid = images.spaced_grid(slices, (1, 1, 1))
+    request = Request(slices, grid, IDENTITY, shape, 0.0, 3)
+    result = stage.create("superres", "bspline", params())(request)
+    assert images.array(images.resample(slices, grid)).min() < -0.01
+    assert images.array(result).min() == 0.0
+
+
+def test_automatic_grid_is_not_finer_than_asked() -> None:
+    slices = image(np.random.default_rng(0).random((8, 40, 40)), (0.4, 0.4, 4.0))
+    assert stage.common_grid(slices, params()).GetSpacing() == (0.8, 0.8, 0.8)
+    small = image(np.random.default_rng(0).random((8, 40, 40)), (0.4, 0.4, 0.4))
+    assert stage.common_grid(small, params()) is small
+
+
+def test_a_grid_beyond_all_memory_is_refused() -> None:
+    slices = image(np.random.default_rng(0).random((50, 256, 256)), (1.0, 1.0, 4.0))
+    with pytest.raises(VoxelwayError) as caught:
+        stage.common_grid(slices, params(spacing=0.2))
+    assert caught.value.code == "E-CONFIG-VALUE"
+
+
+@pytest.mark.parametrize("given", ["1 1", "1 1 x", "1 1 -1", "1 1 nan", [1.0, 0.0, 1.0]])
+def test_spacings_that_are_none_are_refused(given: str | list[float]) -> None:
+    assert stage.parse_spacing("1 2 3.5") == (1.0, 2.0, 3.5)
+    with pytest.raises(VoxelwayError) as caught:
+        stage.parse_spacing(given)
+    assert caught.value.code == "E-USAGE"
+
+
+def test_a_thickness_that_cannot_be_is_not_believed() -> None:
+    slices = image(np.zeros((8, 16, 16)), (1.0, 1.0, 4.0))
+    for value, wanted in ((4.0, 4.0), (5, 5.0), (0.01, None), (40.0, None), ("4", None)):
+        source = stage.Source("T2w", slices, {"SliceThickness": value}, IDENTITY)
+        assert stage._thickness(source) == wanted

@@ -20,8 +20,8 @@ from pipeline.errors import VoxelwayError
 LEARNED = False
 #: Voxel size in mm that the affine is estimated at.
 WORKING_SPACING = 4.0
-#: Share of the subject's points that are sampled, and histogram bins.
-SAMPLING, BINS = 0.5, 32
+#: Share of the template's voxels that are sampled, and histogram bins.
+SAMPLING, BINS = 0.0625, 32
 
 
 def create(params: Mapping[str, Any], model: Path | None) -> Callable[[sitk.Image], sitk.Image]:
@@ -107,9 +107,10 @@ def _affine(
     moving = images.resample(sitk.DiscreteGaussian(image, 4.0), coarse, order=1)
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(BINS)
-    method.SetMetricFixedMask(sitk.BinaryDilate(sitk.Cast(brain_mask, sitk.sitkUInt8), [3] * 3))
+    # inside the brain only: the template is empty outside, and a rim of it would seek dark skull
+    method.SetMetricFixedMask(sitk.Cast(brain_mask, sitk.sitkUInt8))
     method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(SAMPLING / 8, seed + 1)
+    method.SetMetricSamplingPercentage(SAMPLING, seed + 1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
         learningRate=2.0, minStep=1e-3, numberOfIterations=200, relaxationFactor=0.6
