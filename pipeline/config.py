@@ -134,8 +134,10 @@ def _check(config: Mapping[str, Any], part: Mapping[str, Any], prefix: str = "")
 def _describe(fault: ValidationError, prefix: str) -> tuple[str, str]:
     place = ".".join([prefix, *map(str, fault.absolute_path)]).strip(".")
     if fault.validator == "additionalProperties":
-        known = sorted(fault.schema["properties"])
-        unknown = sorted(set(fault.instance) - set(known))
+        part: Any = fault.schema
+        given: Any = fault.instance
+        known = sorted(part["properties"])
+        unknown = sorted(set(given) - set(known))
         texts = []
         for key in unknown:
             near = difflib.get_close_matches(str(key), known, n=1)

@@ -43,9 +43,9 @@ def _print_stages(results: Results, statuses: list[status.Status], units: int) -
     print("subject\tsession\tstage\tstatus\tcode\tseconds")
     for (subject, session), stages in sorted(by_unit.items()):
         for stage in STAGES:
-            item = stages.get(stage)
-            mark = MARKS[item.status if item else ""]
-            detail = f"{item.code}\t{item.seconds:.1f}" if item else "\t"
+            found = stages.get(stage)
+            mark = MARKS[found.status if found else ""]
+            detail = f"{found.code}\t{found.seconds:.1f}" if found else "\t"
             print(f"sub-{subject}\tses-{session}\t{stage}\t{mark}\t{detail}")
 
 
