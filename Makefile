@@ -37,7 +37,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
-	$(BIN)/snakemake --lint --config dicom=tests evaluate='{truth: ""}'
+	$(BIN)/snakemake --lint --config dicom=tests results=build/lint evaluate='{truth: ""}'
 
 docs: setup
 	$(BIN)/python -m workflow.lib.handbook config/README.md

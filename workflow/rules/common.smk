@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -12,11 +11,9 @@ from snakemake.exceptions import WorkflowError
 
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit
-from workflow.lib import arrivals, cohort, resources as needs, settings
+from workflow.lib import arrivals, cohort, environment, resources as needs, settings
 
-# the rules call `voxelway`: that of the environment that runs this Snakemake, if none is active
-if shutil.which("voxelway") is None:
-    os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
+environment.provide_voxelway()
 
 # what one unit's paths look like, with Snakemake's wildcards in place of the labels
 UNIT = Unit("{subject}", "{session}")

@@ -13,8 +13,9 @@ rule denoise:
         mem_mb=memory("denoise"),
         runtime=runtime("denoise"),
     params:
+        results=RESULTS.root,
         config=slice_of("denoise"),
         code=code_of("denoise"),
     shell:
-        "voxelway denoise --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway denoise --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -18,8 +18,9 @@ rule evaluate:
         mem_mb=memory("evaluate"),
         runtime=runtime("evaluate"),
     params:
+        results=RESULTS.root,
         config=slice_of("evaluate"),
         code=code_of("evaluate"),
     shell:
-        "voxelway evaluate --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway evaluate --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

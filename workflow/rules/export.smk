@@ -13,8 +13,9 @@ rule export:
         mem_mb=memory("export"),
         runtime=runtime("export"),
     params:
+        results=RESULTS.root,
         config=slice_of("export"),
         code=code_of("export"),
     shell:
-        "voxelway export-seg --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway export-seg --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -13,11 +13,12 @@ checkpoint index:
     conda:
         "../../envs/voxelway.yaml"
     params:
+        results=RESULTS.root,
         config=slice_of("ingest"),
         dicom=SETTINGS["dicom"],
         code=settings.code_of_modules("pipeline.ingest.index"),
     shell:
-        "voxelway index {params.dicom:q} {RESULTS.root:q} --params {params.config:q} > {log} 2>&1"
+        "voxelway index {params.dicom:q} {params.results:q} --params {params.config:q} > {log} 2>&1"
 
 
 rule ingest:
@@ -35,8 +36,9 @@ rule ingest:
         mem_mb=memory("ingest"),
         runtime=runtime("ingest"),
     params:
+        results=RESULTS.root,
         config=slice_of("ingest"),
         code=code_of("ingest"),
     shell:
-        "voxelway ingest --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway ingest --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

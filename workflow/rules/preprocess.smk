@@ -13,8 +13,9 @@ rule preprocess:
         mem_mb=memory("preprocess"),
         runtime=runtime("preprocess"),
     params:
+        results=RESULTS.root,
         config=slice_of("preprocess"),
         code=code_of("preprocess"),
     shell:
-        "voxelway preprocess --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway preprocess --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

@@ -34,8 +34,9 @@ rule register:
         mem_mb=memory("register"),
         runtime=runtime("register"),
     params:
+        results=RESULTS.root,
         config=slice_of("register"),
         code=code_of("register"),
     shell:
-        "voxelway register --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway register --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

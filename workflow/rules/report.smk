@@ -14,10 +14,11 @@ rule report:
         mem_mb=memory("report"),
         runtime=runtime("report"),
     params:
+        results=RESULTS.root,
         config=slice_of("report"),
         code=code_of("report"),
     shell:
-        "voxelway report {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway report {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"
 
 
@@ -45,7 +46,8 @@ rule cohort:
     conda:
         "../../envs/voxelway.yaml"
     params:
+        results=RESULTS.root,
         config=slice_of("report"),
         code=settings.code_of_modules("pipeline.report.pages"),
     shell:
-        "voxelway report {RESULTS.root:q} --cohort --params {params.config:q} > {log} 2>&1"
+        "voxelway report {params.results:q} --cohort --params {params.config:q} > {log} 2>&1"

@@ -15,8 +15,9 @@ rule segment:
         mem_mb=memory("segment"),
         runtime=runtime("segment"),
     params:
+        results=RESULTS.root,
         config=slice_of("segment"),
         code=code_of("segment"),
     shell:
-        "voxelway segment --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway segment --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

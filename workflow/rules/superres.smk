@@ -13,8 +13,9 @@ rule superres:
         mem_mb=memory("superres"),
         runtime=runtime("superres"),
     params:
+        results=RESULTS.root,
         config=slice_of("superres"),
         code=code_of("superres"),
     shell:
-        "voxelway superres --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway superres --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         " --params {params.config:q} --keep-going > {log} 2>&1"

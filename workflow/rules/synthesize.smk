@@ -13,10 +13,12 @@ rule train_synthesize:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        bundle=SYNTHESIS,
+        results=RESULTS.root,
         config=slice_of("synthesize"),
         code=settings.code_of_modules("pipeline.synthesize.train"),
     shell:
-        "voxelway train synthesize --results {RESULTS.root:q} --out {SYNTHESIS:q}"
+        "voxelway train synthesize --results {params.results:q} --out {params.bundle:q}"
         " --params {params.config:q} > {log} 2>&1"
 
 
@@ -36,8 +38,10 @@ rule synthesize:
         mem_mb=memory("synthesize"),
         runtime=runtime("synthesize"),
     params:
+        bundle=SYNTHESIS,
+        results=RESULTS.root,
         config=slice_of("synthesize"),
         code=code_of("synthesize"),
     shell:
-        "voxelway synthesize --results {RESULTS.root:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --model {SYNTHESIS:q} --keep-going > {log} 2>&1"
+        "voxelway synthesize --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        " --params {params.config:q} --model {params.bundle:q} --keep-going > {log} 2>&1"
