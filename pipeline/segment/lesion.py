@@ -22,6 +22,8 @@ Bools = NDArray[np.bool_]
 MAD = 1.4826
 #: Voxels of a tissue that a robust mean and spread need.
 FEWEST = 50
+#: Fluid that is narrower than this, in mm, does not connect two places.
+BRIDGE = 4.0
 #: Expected share of fluid below which a voxel counts as free of it.
 DRY = 0.05
 #: Contrasts on which free fluid is bright too.
@@ -145,7 +147,12 @@ def _free_fluid(view: View) -> Bools:
     Beside it a contrast on which fluid is bright can't tell a lesion from partial volume.
     """
     fluid = _fluid_like(np.zeros_like(view.mask), view) & view.mask
-    return np.asarray(ndimage.binary_propagation(fluid & (view.fluid >= 0.5), mask=fluid))
+    start = fluid & (view.fluid >= 0.5)
+    # a bridge of one voxel does not make the core of a lesion beside a ventricle a part of it
+    wide = _wide(fluid, view.spacing, BRIDGE)
+    certain = _wide(start, view.spacing, BRIDGE)
+    free = start | ndimage.binary_propagation(certain & wide, mask=wide)
+    return _near(free, view.spacing, BRIDGE) & fluid
 
 
 def _territory(view: View, settings: Settings) -> Bools:
@@ -166,15 +173,6 @@ def _wide(mask: Bools, spacing: Sequence[float], width: float) -> Bools:
     """Parts at least ``width`` mm wide: rims of partial volume along the ventricles are thinner."""
     block = np.ones([max(1, round(width / step)) for step in reversed(spacing)], bool)
     return np.asarray(ndimage.binary_opening(mask, block))
-
-
-def _depth(mask: Bools, spacing: Sequence[float]) -> Floats:
-    """Distance in mm from the middle of a voxel to the border of the mask, 0 outside."""
-    sampling = tuple(reversed(spacing))
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=sampling)
-    inner = depth[1:-1, 1:-1, 1:-1]
-    # distances run to the middle of the next voxel outside; its face is half a voxel nearer
-    return np.asarray(np.where(mask, inner - min(spacing) / 2.0, 0.0), dtype=np.float32)
 
 
 def _near(mask: Bools, spacing: Sequence[float], distance: float) -> Bools:
@@ -200,6 +198,11 @@ def _tidy(mask: Bools, view: View, settings: Settings) -> Bools:
 def _enclosed_fluid(lesion: Bools, view: View) -> Bools:
     """Fluid-like parts whose surface is mostly lesion; ventricles and sulci are not."""
     parts, _ = ndimage.label(_fluid_like(lesion, view) & ~lesion & view.mask)
+    return _mostly_in(parts, lesion)
+
+
+def _mostly_in(parts: NDArray[np.int32], lesion: Bools) -> Bools:
+    """The parts whose surface is lesion for the most."""
     result = np.zeros_like(lesion)
     cross = ndimage.generate_binary_structure(3, 1)
     for index, place in enumerate(ndimage.find_objects(parts), 1):
@@ -243,9 +246,9 @@ def _grey(view: View) -> float:
 def _core(whole: Bools, view: View, settings: Settings) -> Bools:
     if not whole.any():
         return whole
-    inside = _depth(whole, view.spacing) >= min(view.spacing)
-    dark = _fluid_like(whole, view) & whole & inside
-    return _large(dark, view.spacing, settings.core_min_ml)
+    dark = _large(_fluid_like(whole, view) & whole, view.spacing, settings.core_min_ml)
+    parts, _ = ndimage.label(dark)
+    return _mostly_in(parts, whole & ~dark)
 
 
 def _probability(first: Floats, whole: Bools, view: View, settings: Settings) -> Floats:

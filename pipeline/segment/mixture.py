@@ -25,8 +25,8 @@ Bools = NDArray[np.bool_]
 PAIRS = ((0, 1), (1, 2), (0, 2))
 
 
-#: Voxels on which the parameters settle before all voxels join.
-SAMPLE = 40_000
+#: Voxels that the parameters are estimated from; far more than a few Gaussians need.
+SAMPLE = 50_000
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Settings:
     """Settings of the fit.
 
     Attributes:
-        iterations: most EM iterations.
-        tolerance: the fit ends when the mean log-likelihood rises by less.
+        iterations: most iterations of EM, and of the field.
+        tolerance: EM ends when the mean log-likelihood rises by less, the field when the
+            posteriors change by less in the mean.
         mrf: strength of the neighbourhood per face neighbour, in log-probability.
         outlier: Mahalanobis distance, in standard deviations, beyond which a voxel loses weight.
         floor: least prior probability of a tissue anywhere in the mask.
@@ -125,22 +126,29 @@ def fit(
     )
     model = _Model(groups, components, settings.outlier, ridge)
     data = _settle(data, model, state, settings, polynomial(mask, settings.bias_order))
-    before = -np.inf
-    for _ in range(settings.iterations):
-        bonus = _support(posterior, mask, spacing, settings.mrf)
-        joint, likely, gain = _expect(data, bonus, model, state)
-        _update(data, model, state, joint, likely)
-        posterior = _by_tissue(joint, model.components)
-        if abs(gain - before) < settings.tolerance:
+    density = _by_tissue(data, model, state)
+    return Fit(_mean_field(density, mask, spacing, settings), data)
+
+
+def _mean_field(
+    density: Floats, mask: Bools, spacing: Sequence[float], settings: Settings
+) -> Floats:
+    """Posteriors under the Markov random field, given what each voxel says for itself."""
+    posterior = density
+    for _ in range(settings.iterations if settings.mrf > 0 else 0):
+        found = density * _support(posterior, mask, spacing, settings.mrf)
+        found /= found.sum(axis=1, keepdims=True)
+        change = float(np.abs(found - posterior).mean(dtype=np.float64))
+        posterior = found
+        if change < settings.tolerance:
             break
-        before = gain
-    return Fit(posterior, data)
+    return posterior
 
 
 def _settle(
     data: Floats, model: _Model, state: _State, settings: Settings, basis: Floats
 ) -> Floats:
-    """Find parameters and bias on a part of the voxels, without neighbourhood: most of the way.
+    """Find the parameters and the bias field on a part of the voxels, without neighbours.
 
     Returns:
         All data without the bias field.
@@ -148,13 +156,12 @@ def _settle(
     count = min(SAMPLE, len(data))
     chosen = np.random.default_rng(0).choice(len(data), count, replace=False)
     part = replace(model, groups=model.groups[chosen])
-    even = np.ones((count, len(state.means)), np.float32)
     raw, terms = data[chosen], basis[chosen]
     coefficients = np.zeros((basis.shape[1], data.shape[1]))
     before = -np.inf
     for _ in range(settings.iterations):
         clean = _without(raw, terms, coefficients)
-        joint, likely, gain = _expect(clean, even, part, state)
+        joint, likely, gain = _expect(clean, part, state)
         _update(clean, part, state, joint, likely)
         if basis.shape[1]:
             coefficients = _bias(raw, terms, joint * likely, part, state)
@@ -253,29 +260,34 @@ def _moments(
     return mean, covariance + ridge
 
 
-def _expect(
-    data: Floats, bonus: Floats, model: _Model, state: _State
-) -> tuple[Floats, Floats, float]:
+def _expect(data: Floats, model: _Model, state: _State) -> tuple[Floats, Floats, float]:
     """E step: responsibilities and typicalities of the components, and the mean log-likelihood."""
     joint = np.empty((len(data), len(model.components)), np.float32)
     likely = np.empty_like(joint)
     edge = np.float32(np.exp(-0.5 * model.outlier**2))
     for index, part in enumerate(model.components):
-        density, shape = _density(data, part, state)
-        factor = np.float32(state.proportions[part.group] * part.weight)
-        joint[:, index] = model.groups[:, part.group] * bonus[:, part.tissue] * density * factor
+        joint[:, index], shape = _weighted(data, part, model, state)
         likely[:, index] = shape / (shape + edge)
     total = joint.sum(axis=1, keepdims=True) + np.float32(1e-30)
     joint /= total
     return joint, likely, float(np.mean(np.log(total), dtype=np.float64))
 
 
-def _by_tissue(joint: Floats, components: Sequence[_Component]) -> Floats:
-    tissues = 1 + max(part.tissue for part in components)
-    posterior = np.zeros((len(joint), tissues), np.float32)
-    for index, part in enumerate(components):
-        posterior[:, part.tissue] += joint[:, index]
-    return np.asarray(posterior / np.maximum(posterior.sum(axis=1, keepdims=True), 1e-30))
+def _by_tissue(data: Floats, model: _Model, state: _State) -> Floats:
+    """Posteriors of the tissues without neighbours, one component in memory at a time."""
+    found = np.full((len(data), len(state.means)), 1e-30, np.float32)
+    for part in model.components:
+        found[:, part.tissue] += _weighted(data, part, model, state)[0]
+    return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
+def _weighted(
+    data: Floats, part: _Component, model: _Model, state: _State
+) -> tuple[Floats, Floats]:
+    """Density of one component times its prior, and the density relative to its peak."""
+    density, shape = _density(data, part, state)
+    factor = np.float32(state.proportions[part.group] * part.weight)
+    return model.groups[:, part.group] * density * factor, shape
 
 
 def _density(data: Floats, part: _Component, state: _State) -> tuple[Floats, Floats]:
