@@ -9,7 +9,7 @@ least size. A part of the lesion that is dark like fluid on the anchor is its co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,6 @@ class Found:
     core: Bools
     probability: Floats
     used: tuple[str, ...] = ()
-    facts: dict[str, object] = field(default_factory=dict)
 
 
 def find(view: View, settings: Settings) -> Found:
