@@ -19,20 +19,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from pipeline.errors import VoxelwayError, from_os_error
+from pipeline.paths import STAGES
 
-#: Sections of the configuration, in the order in which config/README.md lists them.
-SECTIONS = (
-    "ingest",
-    "preprocess",
-    "denoise",
-    "superres",
-    "register",
-    "synthesize",
-    "segment",
-    "evaluate",
-    "report",
-    "export",
-)
+#: Sections of the configuration, one a stage.
+SECTIONS = STAGES
 
 
 @cache

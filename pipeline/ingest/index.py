@@ -173,7 +173,7 @@ def index_folder(dicom: Path, results: Results, params: Mapping[str, Any]) -> in
 def read_index(dicom: Path, results: Results, params: Mapping[str, Any]) -> Index:
     """As :func:`index_folder`, and returns what was found."""
     tree = walk.walk(dicom, (results.root, results.private))
-    headers, rejects = walk.read_headers(tree.files, params["workers"])
+    headers, rejects = walk.read_headers(tree.files)
     if not any(header.is_image for header in headers):
         what = f"None of the {len(tree.files)} files is a DICOM image"
         hint = "Point `dicom` at the folder that the images were exported to"

@@ -16,6 +16,8 @@ from pipeline.ingest.headers import Common, Header, Reject, read_header
 
 #: Below so many files, starting processes takes longer than reading.
 WORTH_PROCESSES = 1000
+#: More readers than this wait for the disk.
+MOST_PROCESSES = 16
 CHUNK = 64
 
 
@@ -87,12 +89,12 @@ def _new(path: str, seen: set[tuple[int, int]]) -> bool:
     return True
 
 
-def read_headers(paths: Sequence[str], workers: int) -> tuple[list[Header], list[Reject]]:
-    """Read the headers of all files, in the order of ``paths``."""
+def read_headers(paths: Sequence[str]) -> tuple[list[Header], list[Reject]]:
+    """Read the headers of all files, in the order of ``paths``, on the cores that we may use."""
     headers: list[Header] = []
     rejects: list[Reject] = []
     shared: dict[Common, Common] = {}
-    for found in _progress(_read(paths, workers), len(paths)):
+    for found in _progress(_read(paths), len(paths)):
         if isinstance(found, Reject):
             rejects.append(found)
         else:
@@ -102,7 +104,8 @@ def read_headers(paths: Sequence[str], workers: int) -> tuple[list[Header], list
     return headers, rejects
 
 
-def _read(paths: Sequence[str], workers: int) -> Iterator[Header | Reject]:
+def _read(paths: Sequence[str]) -> Iterator[Header | Reject]:
+    workers = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
     if workers < 2 or len(paths) < WORTH_PROCESSES:
         yield from map(read_header, paths)
         return
