@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import traceback
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline import files, status
+from pipeline import __version__, files, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
 from pipeline.methods import stage_code
 from pipeline.paths import Results, Unit, sidecar
@@ -78,6 +79,7 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
     """
     code = stage_code(stage.NAME, setup.params)
     model = model_digest(setup.model)
+    _describe(setup.results, stage.NAME)
     prepared: Any = None
     outcomes: list[status.State] = []
     for unit in units:
@@ -102,6 +104,19 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
         status.write(setup.results, unit, outcome)
         outcomes.append(outcome.status)
     return Exit.DONE if setup.keep_going else verdict([state == "ok" for state in outcomes])
+
+
+def _describe(results: Results, stage: str) -> None:
+    """Write the dataset_description.json that BIDS asks of every derivative."""
+    content = {
+        "Name": f"Voxelway {stage}",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "voxelway", "Version": __version__}],
+        "SourceDatasets": [{"URL": "../../rawdata"}],
+    }
+    path = results.derivatives(stage) / "dataset_description.json"
+    files.write_text_if_changed(path, json.dumps(content, indent=2) + "\n")
 
 
 def clear(results: Results, stage: str, unit: Unit) -> None:
