@@ -66,10 +66,33 @@ def estimate(image: sitk.Image, mask: sitk.Image, model: str = "auto") -> Noise:
     Raises:
         VoxelwayError: E-SIGNAL when the mask holds too few voxels or a constant.
     """
-    values, inside = images.array(image).astype(np.float64), images.bool_array(mask)
+    values, inside = images.array(image), images.bool_array(mask)
     if model == "auto":
         model = "gaussian" if values.min() < -1e-6 * values.max() else "rician"
-    axes = fine_axes(image)
+    background = rayleigh_sigma(values, inside) if model == "rician" else None
+    box = around(inside)
+    sigma = _inside_sigma(values[box], inside[box], fine_axes(image), model)
+    low, high = np.percentile(values[box][inside[box]], [0.5, 99.5])
+    if not high > low:
+        raise VoxelwayError("E-SIGNAL", "The image is constant inside the mask")
+    return Noise(sigma, 100.0 * sigma / float(high - low), model, background)
+
+
+def around(inside: NDArray[np.bool_], rim: int = 3) -> tuple[slice, ...]:
+    """Smallest box with the mask and a rim of voxels; the whole array for an empty mask."""
+    found = ndimage.find_objects(inside.astype(np.int8))
+    if not found:
+        return tuple(slice(0, n) for n in inside.shape)
+    return tuple(
+        slice(max(0, part.start - rim), min(n, part.stop + rim))
+        for part, n in zip(found[0], inside.shape, strict=True)
+    )
+
+
+def _inside_sigma(
+    values: NDArray[np.float32], inside: NDArray[np.bool_], axes: tuple[int, ...], model: str
+) -> float:
+    """Sigma from the second differences in the flatter half of a mask."""
     sample = homogeneous(values, inside, axes)
     if int(sample.sum()) < FEWEST:
         what = f"{int(sample.sum())} voxels are left for the noise estimate, {FEWEST} are needed"
@@ -80,11 +103,7 @@ def estimate(image: sitk.Image, mask: sitk.Image, model: str = "auto") -> Noise:
     sigma = float(np.median(np.abs(rest[sample]))) / MAD
     if model == "rician" and sigma > 0:
         sigma = rician.sigma_from_spread(sigma, float(np.median(values[sample])))
-    low, high = np.percentile(values[inside], [0.5, 99.5])
-    if not high > low:
-        raise VoxelwayError("E-SIGNAL", "The image is constant inside the mask")
-    background = rayleigh_sigma(values, inside) if model == "rician" else None
-    return Noise(sigma, 100.0 * sigma / float(high - low), model, background)
+    return sigma
 
 
 def fine_axes(image: sitk.Image) -> tuple[int, ...]:
@@ -96,7 +115,7 @@ def fine_axes(image: sitk.Image) -> tuple[int, ...]:
 
 
 def homogeneous(
-    values: NDArray[np.float64], inside: NDArray[np.bool_], axes: tuple[int, ...]
+    values: NDArray[np.float32], inside: NDArray[np.bool_], axes: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """The flatter half of a mask, away from its edge.
 
@@ -110,12 +129,13 @@ def homogeneous(
     smooth = values
     for axis in axes:
         smooth = ndimage.convolve1d(smooth, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
-    squares = [np.gradient(smooth, axis=axis) ** 2 for axis in axes]
-    steepness = np.sum(squares, axis=0)
+    steepness = np.zeros_like(smooth)
+    for axis in axes:
+        steepness += np.square(np.gradient(smooth, axis=axis))
     return np.asarray(core & (steepness <= np.median(steepness[core])))
 
 
-def rayleigh_sigma(values: NDArray[np.float64], inside: NDArray[np.bool_]) -> float | None:
+def rayleigh_sigma(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float | None:
     """Sigma from air: the mode of the background is that of a Rayleigh distribution.
 
     Only voxels beside the image's faces and far from the brain count; None where they are

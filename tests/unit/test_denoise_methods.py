@@ -225,3 +225,12 @@ def test_noise_facts_hold_plain_numbers() -> None:
         "NoiseModel": "rician",
         "NoiseSigmaBackground": None,
     }
+
+
+def test_slabs_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = clean(48)
+    noisy = rice(truth, 0.04)
+    whole = images.array(run(noisy, brain(truth)).image)
+    monkeypatch.setattr(nlm, "SLAB", 1)
+    slabs = images.array(run(noisy, brain(truth)).image)
+    assert np.allclose(whole, slabs, atol=1e-5)
