@@ -29,3 +29,4 @@ rule all:
         RESULTS.cohort_page,
         RESULTS.metrics,
         RESULTS.status_table,
+        RESULTS.complete,

@@ -23,6 +23,20 @@ STAGES = (
     "export",
 )
 
+#: Stages whose results rest on those of a stage.
+LATER = {
+    "ingest": STAGES[1:],
+    "preprocess": STAGES[2:],
+    "denoise": STAGES[3:],
+    "superres": STAGES[4:],
+    "register": STAGES[6:],
+    "synthesize": STAGES[6:],
+    "segment": STAGES[7:],
+    "evaluate": ("report",),
+    "export": ("report",),
+    "report": (),
+}
+
 
 @dataclass(frozen=True, order=True)
 class Unit:
@@ -158,6 +172,11 @@ class Results:
     def cohort_page(self) -> Path:
         """The cohort's QC page."""
         return self.root / "qc" / "index.html"
+
+    @property
+    def complete(self) -> Path:
+        """Exists while the cohort's page covers a run in which every job ended."""
+        return self.root / "logs" / "cohort" / "complete"
 
     def page(self, unit: Unit) -> Path:
         """QC page of one unit."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pipeline import __version__, files, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
 from pipeline.methods import stage_code
-from pipeline.paths import Results, Unit, sidecar
+from pipeline.paths import LATER, Results, Unit, sidecar
 from pipeline.task import UnitTask
 
 
@@ -120,7 +120,13 @@ def _describe(results: Results, stage: str) -> None:
 
 
 def clear(results: Results, stage: str, unit: Unit) -> None:
-    """Remove what an earlier run of this stage wrote for the unit, after its own account."""
+    """Remove what an earlier run of this stage wrote for the unit, after its own account.
+
+    The statuses of later stages go as well: should this run crash, they would tell of results that
+    rest on nothing.
+    """
+    for later in LATER[stage]:
+        results.status(later, unit).unlink(missing_ok=True)
     try:
         before = status.read(results, unit, stage)
     except (VoxelwayError, TypeError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline import files, overview, status
 from pipeline.ingest.manifest import Row, read_manifest, units, write_manifest
 from pipeline.paths import Results, Unit
+from pipeline.runner import clear
 
 
 def row(subject: str, split: str) -> Row:
@@ -42,6 +43,7 @@ def index(dicom: Path, results: Results) -> None:
 
 
 def stage(name: str, results: Results, unit: Unit, orders: list[str]) -> None:
+    clear(results, name, unit)
     if f"crash {name} {unit.subject}" in orders:
         sys.exit(4)
     before = ["ingest", "preprocess", "denoise", "superres", "register", "segment"]

@@ -103,13 +103,6 @@ def test_a_new_subject_runs_alone(finished: Project) -> None:
     assert NOTHING in finished.snakemake("--dry-run").text
 
 
-def test_a_deleted_status_runs_that_subject(finished: Project) -> None:
-    path = finished.root / "results/derivatives/segment/sub-one/ses-01/sub-one_ses-01_status.json"
-    path.unlink()
-    jobs = finished.snakemake("--dry-run").jobs
-    assert jobs == {"segment": 1, "evaluate": 1, "export": 1, "report": 1, "cohort": 1}
-
-
 def test_a_refused_subject_stops_nobody_else(project: Project) -> None:
     project.order("fail denoise one")
     run = project.snakemake()
@@ -124,7 +117,13 @@ def test_a_refused_subject_stops_nobody_else(project: Project) -> None:
     assert NOTHING in project.snakemake("--dry-run").text
 
 
-def test_a_crash_stops_nobody_else_and_is_mended_by_the_next_run(project: Project) -> None:
+@pytest.mark.parametrize("before", ["nothing", "a whole run"])
+def test_a_crash_stops_nobody_else_and_is_mended_by_the_next_run(
+    project: Project, before: str
+) -> None:
+    if before == "a whole run":
+        assert project.snakemake().code == 0
+        append(project, "pipeline/register/methods/syn.py", "\nEXTRA = 1\n")
     project.order("crash register two")
     run = project.snakemake()
     assert run.code != 0

@@ -34,6 +34,8 @@ rule cohort:
             category="Cohort",
         ),
         table=RESULTS.status_table,
+        # taken away when jobs failed, so that the next run makes what is missing
+        complete=touch(RESULTS.complete),
         metrics=report(
             RESULTS.metrics,
             caption="../report/metrics.rst",

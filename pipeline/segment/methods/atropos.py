@@ -57,6 +57,7 @@ def tissues(case: Case, section: Mapping[str, Any]) -> NDArray[np.float32]:
                 m=f"[{float(section['mrf'])},1x1x1]",
                 c=f"[{int(section['iterations'])},{float(section['tolerance'])}]",
                 priorweight=float(section["prior_weight"]),
+                r=0,  # a fixed seed; the default draws one from the clock
             )
             maps = [image.numpy() for image in found["probabilityimages"]]
     except Exception as error:  # ants raises nothing more telling
