@@ -1,7 +1,6 @@
 """What the rules share. Functions only: the rules are in the files beside this one."""
 
 import os
-import shlex
 import subprocess
 import sys
 from functools import partial
@@ -80,13 +79,15 @@ code_of = partial(settings.code_of, SETTINGS)
 
 def failures(at_end_of_failed_run):
     """Print the table of failures; make this run fail when there are any."""
-    results = shlex.quote(str(RESULTS.root))
-    if at_end_of_failed_run and RESULTS.manifest.is_file():
-        # jobs that ended without a status kept the pages from being made: make them now
-        os.system(
-            f"voxelway report {results} --params {shlex.quote(slice_of('report'))}"
-        )
-    code = subprocess.call(["voxelway", "status", str(RESULTS.root), "--failures"])
+    results = str(RESULTS.root)
+    if at_end_of_failed_run:
+        RESULTS.complete.unlink(missing_ok=True)
+        if RESULTS.manifest.is_file():
+            # jobs that ended without a status kept the pages from being made: make them now
+            subprocess.call(
+                ["voxelway", "report", results, "--params", slice_of("report")]
+            )
+    code = subprocess.call(["voxelway", "status", results, "--failures"])
     if code == 5 and not at_end_of_failed_run:
         raise WorkflowError(
             "Some subjects failed; their QC pages say why (table above). The others are done."
