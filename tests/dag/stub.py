@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from pipeline import files, overview, status
+from pipeline.errors import VoxelwayError
 from pipeline.ingest.manifest import Row, read_manifest, units, write_manifest
 from pipeline.paths import Results, Unit
 from pipeline.runner import clear
@@ -26,6 +27,8 @@ def row(subject: str, split: str) -> Row:
 
 
 def index(dicom: Path, results: Results) -> None:
+    if (dicom / "no-images").exists():
+        raise VoxelwayError("E-DCM-NONE", "None of the 1 files is a DICOM image")
     known = {}
     if results.manifest.is_file():
         known = {item.subject: item.split for item in read_manifest(results.manifest)}
@@ -71,7 +74,11 @@ def main(argv: list[str]) -> None:
     text = Path("orders").read_text() if Path("orders").is_file() else ""
     orders = text.splitlines()
     if verb == "index":
-        index(Path(rest[0]), Results(Path(rest[1])))
+        try:
+            index(Path(rest[0]), Results(Path(rest[1])))
+        except VoxelwayError as error:
+            print(str(error), file=sys.stderr)
+            sys.exit(int(error.exit))
     elif verb == "status":
         sys.exit(overview.print_status(Path(rest[0]), failures="--failures" in rest))
     elif verb == "template":

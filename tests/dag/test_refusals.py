@@ -42,3 +42,12 @@ def test_results_that_cannot_be_written(project: Project) -> None:
     run = project.snakemake("--dry-run")
     assert run.code == 4 and "E-DIR-WRITE" in run.text
     assert "Traceback" not in run.text
+
+
+def test_a_folder_without_images_ends_with_the_paragraph(project: Project) -> None:
+    (project.root / "dicom" / "no-images").mkdir()
+    run = project.snakemake()
+    assert run.code == 1
+    assert "E-DCM-NONE: None of the 1 files is a DICOM image" in run.text
+    assert "Traceback" not in run.text
+    assert not (project.root / "results" / "manifest.tsv").exists()

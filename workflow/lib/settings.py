@@ -67,6 +67,15 @@ def slice_of(settings: Mapping[str, Any], section: str) -> str:
     return json.dumps({**settings[section], "seed": settings["seed"]}, sort_keys=True)
 
 
+def export(settings: Mapping[str, Any]) -> None:
+    """Hand every section to the rules' commands as VOXELWAY_SECTION, which keeps them short.
+
+    Jobs on a cluster read the Snakefile again, and so set the same.
+    """
+    for name in configuration.SECTIONS:
+        os.environ[f"VOXELWAY_{name.upper()}"] = slice_of(settings, name)
+
+
 def code_of(settings: Mapping[str, Any], stage: str) -> str:
     """Fingerprint of a stage's code with the methods that the configuration chose."""
     return stage_code(stage, settings[stage])

@@ -26,6 +26,7 @@ def refuse(error):
 
 try:
     SETTINGS = settings.check(config)
+    settings.export(SETTINGS)
     RESULTS = Results(Path(SETTINGS["results"]))
     if workflow.is_main_process:
         arrivals.refresh(RESULTS, Path(SETTINGS["dicom"]))
@@ -82,11 +83,11 @@ def failures(at_end_of_failed_run):
     results = str(RESULTS.root)
     if at_end_of_failed_run:
         RESULTS.complete.unlink(missing_ok=True)
-        if RESULTS.manifest.is_file():
-            # jobs that ended without a status kept the pages from being made: make them now
-            subprocess.call(
-                ["voxelway", "report", results, "--params", slice_of("report")]
-            )
+        if not RESULTS.manifest.is_file():
+            print(RESULTS.log("index").read_text(), file=sys.stderr)
+            return
+        # jobs that ended without a status kept the pages from being made: make them now
+        subprocess.call(["voxelway", "report", results, "--params", slice_of("report")])
     code = subprocess.call(["voxelway", "status", results, "--failures"])
     if code == 5 and not at_end_of_failed_run:
         raise WorkflowError(

@@ -18,4 +18,4 @@ rule denoise:
         code=code_of("denoise"),
     shell:
         "voxelway denoise --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_DENOISE" --keep-going > {log} 2>&1'

@@ -23,4 +23,4 @@ rule evaluate:
         code=code_of("evaluate"),
     shell:
         "voxelway evaluate --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_EVALUATE" --keep-going > {log} 2>&1'

@@ -18,4 +18,4 @@ rule export:
         code=code_of("export"),
     shell:
         "voxelway export-seg --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_EXPORT" --keep-going > {log} 2>&1'

@@ -18,7 +18,7 @@ checkpoint index:
         dicom=SETTINGS["dicom"],
         code=settings.code_of_modules("pipeline.ingest.index"),
     shell:
-        "voxelway index {params.dicom:q} {params.results:q} --params {params.config:q} > {log} 2>&1"
+        'voxelway index {params.dicom:q} {params.results:q} --params "$VOXELWAY_INGEST" > {log} 2>&1'
 
 
 rule ingest:
@@ -41,4 +41,4 @@ rule ingest:
         code=code_of("ingest"),
     shell:
         "voxelway ingest --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_INGEST" --keep-going > {log} 2>&1'

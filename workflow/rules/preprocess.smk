@@ -18,4 +18,4 @@ rule preprocess:
         code=code_of("preprocess"),
     shell:
         "voxelway preprocess --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_PREPROCESS" --keep-going > {log} 2>&1'

@@ -15,7 +15,7 @@ rule template:
         code=settings.code_of_modules("pipeline.register.template"),
         folder=TEMPLATE,
     shell:
-        "voxelway template {params.folder:q} --params {params.config:q} > {log} 2>&1"
+        'voxelway template {params.folder:q} --params "$VOXELWAY_REGISTER" > {log} 2>&1'
 
 
 rule register:
@@ -39,4 +39,4 @@ rule register:
         code=code_of("register"),
     shell:
         "voxelway register --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_REGISTER" --keep-going > {log} 2>&1'

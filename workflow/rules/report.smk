@@ -19,7 +19,7 @@ rule report:
         code=code_of("report"),
     shell:
         "voxelway report {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_REPORT" --keep-going > {log} 2>&1'
 
 
 rule cohort:
@@ -52,4 +52,4 @@ rule cohort:
         config=slice_of("report"),
         code=settings.code_of_modules("pipeline.report.pages"),
     shell:
-        "voxelway report {params.results:q} --cohort --params {params.config:q} > {log} 2>&1"
+        'voxelway report {params.results:q} --cohort --params "$VOXELWAY_REPORT" > {log} 2>&1'

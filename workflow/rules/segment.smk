@@ -20,4 +20,4 @@ rule segment:
         code=code_of("segment"),
     shell:
         "voxelway segment --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_SEGMENT" --keep-going > {log} 2>&1'

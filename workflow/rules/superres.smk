@@ -18,4 +18,4 @@ rule superres:
         code=code_of("superres"),
     shell:
         "voxelway superres --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_SUPERRES" --keep-going > {log} 2>&1'

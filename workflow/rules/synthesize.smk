@@ -19,7 +19,7 @@ rule train_synthesize:
         code=settings.code_of_modules("pipeline.synthesize.train"),
     shell:
         "voxelway train synthesize --results {params.results:q} --out {params.bundle:q}"
-        " --params {params.config:q} > {log} 2>&1"
+        ' --params "$VOXELWAY_SYNTHESIZE" > {log} 2>&1'
 
 
 rule synthesize:
@@ -44,4 +44,4 @@ rule synthesize:
         code=code_of("synthesize"),
     shell:
         "voxelway synthesize --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        " --params {params.config:q} --model {params.bundle:q} --keep-going > {log} 2>&1"
+        ' --params "$VOXELWAY_SYNTHESIZE" --model {params.bundle:q} --keep-going > {log} 2>&1'
