@@ -17,6 +17,8 @@ from pipeline.task import Task, UnitTask
 
 NAME = "synthesize"
 REQUIRES = ("superres",)
+#: Refusals that say that there is no model, and nothing of the unit itself.
+NO_MODEL = ("E-TRAIN-DATA", "E-MODEL-INPUT")
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
 
 
@@ -36,8 +38,11 @@ def prepare(params: Mapping[str, Any], model: Path | None) -> Prepared:
 def run_unit(task: UnitTask, prepared: Prepared) -> None:
     """Make the targets that the unit lacks, and for judging those of a held-out unit.
 
+    A target that no model makes from what the unit has is left out with a warning: a cohort with
+    T1w alone is no failure.
+
     Raises:
-        VoxelwayError: the refusal of the method, when none of the lacking targets can be made.
+        VoxelwayError: any other refusal of the method, when no lacking target can be made.
     """
     anchor = task.anchor()
     acquired = task.contrasts("superres", desc="superres", space=anchor)
@@ -51,12 +56,16 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
     for suffix, image in contrasts.items():
         images.check_same_grid(image, mask, f"{task.unit.name} {suffix}")
     made, refused = _make_all(prepared, contrasts, mask, [*lacking, *judged])
-    needed = [refused[suffix] for suffix in lacking if suffix in refused]
+    needed = [
+        refused[suffix]
+        for suffix in lacking
+        if suffix in refused and refused[suffix].code not in NO_MODEL
+    ]
     if needed and not any(suffix in made for suffix in lacking):
         error = needed[0]
         raise VoxelwayError(error.code, error.what, where=task.unit.name, hint=error.hint)
     for error in refused.values():
-        task.warn(error.what)
+        task.warn(f"{error.what} ({error.code})")
     for suffix, result in made.items():
         _write(task, anchor, suffix, result, judged=suffix in judged)
 

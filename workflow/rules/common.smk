@@ -6,8 +6,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit
 from workflow.lib import arrivals, cohort, environment, resources as needs, settings
@@ -90,9 +88,10 @@ def failures(at_end_of_failed_run):
         subprocess.call(["voxelway", "report", results, "--params", slice_of("report")])
     code = subprocess.call(["voxelway", "status", results, "--failures"])
     if code == 5 and not at_end_of_failed_run:
-        raise WorkflowError(
+        print(
             "Some subjects failed; their QC pages say why (table above). The others are done."
         )
+        sys.exit(code)
 
 
 onsuccess:
