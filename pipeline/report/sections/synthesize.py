@@ -17,7 +17,7 @@ def build(record: Record) -> Content:
     real = record.contrasts("superres", desc="superres", space=record.anchor)
     content = Content(outputs=list(found.values()))
     if not found:
-        content.sentences.append("All wanted contrasts were acquired; nothing was made.")
+        content.sentences.append("No contrast was made.")
     for suffix, path in found.items():
         content.pictures.append(("made", partial(_made, record, suffix, path, real)))
         spread = path.with_name(path.name.replace("desc-synth_", "desc-synthsd_"))
