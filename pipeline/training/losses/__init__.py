@@ -1,0 +1,1 @@
+"""All losses in one place."""
