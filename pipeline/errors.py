@@ -62,6 +62,8 @@ CODES: dict[str, Code] = {
     # earlier stages, models
     "E-UPSTREAM": Code(_R, "an earlier stage of this subject did not finish"),
     "E-TRAIN-DATA": Code(_R, "too few subjects to train on"),
+    "E-TRAIN-SPLIT": Code(_R, "a subject is trained on and judged on"),
+    "E-TRAIN-DIVERGED": Code(_R, "the training diverged"),
     "E-MODEL-MISSING": Code(_R, "the model bundle does not exist or lacks a file"),
     "E-MODEL-CHECKSUM": Code(_R, "the model's weights are not those its metadata describes"),
     "E-MODEL-INPUT": Code(_R, "the model was made for another input"),

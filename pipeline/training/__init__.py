@@ -1,0 +1,1 @@
+"""One trainer, losses and data modules for every learned method."""
