@@ -27,13 +27,27 @@ SECTIONS = STAGES
 
 @cache
 def schema() -> dict[str, Any]:
-    """The whole schema, with a section a stage."""
+    """The whole schema, with a section a stage and every ``$fragment`` in its place.
+
+    ``{$fragment: NAME, defaults: {key: value}}`` stands for NAME.schema.yaml, which several
+    sections share, with defaults of the section's own.
+    """
     folder = package_files("workflow.schemas")
     whole = _parse(folder.joinpath("config.schema.yaml").read_text(encoding="utf-8"))
     for section in SECTIONS:
         text = folder.joinpath(f"stages/{section}.schema.yaml").read_text(encoding="utf-8")
         whole["properties"][section] = _parse(text)
-    return whole
+    return _with_fragments(whole)
+
+
+def _with_fragments(part: dict[str, Any]) -> dict[str, Any]:
+    if "$fragment" in part:
+        file = package_files("workflow.schemas").joinpath(f"{part['$fragment']}.schema.yaml")
+        shared = _parse(file.read_text(encoding="utf-8"))
+        for key, value in part.get("defaults", {}).items():
+            shared["properties"][key]["default"] = value
+        return shared
+    return {k: _with_fragments(v) if isinstance(v, dict) else v for k, v in part.items()}
 
 
 def _parse(text: str) -> dict[str, Any]:

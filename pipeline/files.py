@@ -6,8 +6,9 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,65 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         # mkstemp makes files private; results are shared as the user's umask says
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise from_os_error(error, str(path)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@contextmanager
+def whole_folder(path: Path, names: Collection[str], kind: str) -> Iterator[Path]:
+    """Give a temporary folder; it takes the place of ``path`` when the block ends without an error.
+
+    Args:
+        path: the folder; one that exists is replaced if it holds files of ``names`` at most.
+        names: files that such a folder may hold.
+        kind: what the folder is, for the error.
+
+    Raises:
+        VoxelwayError: E-CONFIG-PATH when ``path`` holds other files, E-DISK-FULL, E-DIR-WRITE.
+    """
+    part: Path | None = None
+    try:
+        if path.is_dir() and {item.name for item in path.iterdir()} - set(names):
+            what = f"The folder holds files that are not of a {kind}"
+            hint = "Choose a new folder, or empty this one"
+            raise VoxelwayError("E-CONFIG-PATH", what, where=str(path), hint=hint)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=path.parent))
+        yield part
+        # temporary folders and what some libraries write are private; results are shared
+        umask = _umask()
+        for item in part.iterdir():
+            item.chmod(0o666 & ~umask)
+        part.chmod(0o777 & ~umask)
+        _take_place(part, path)
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _take_place(part: Path, path: Path) -> None:
+    if not path.exists():
+        part.rename(path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=".part-", dir=path.parent))
+    try:
+        path.rename(old / path.name)
+        part.rename(path)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

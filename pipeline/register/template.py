@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from pipeline import files, images
-from pipeline.errors import VoxelwayError, from_os_error
+from pipeline.errors import VoxelwayError
 from pipeline.register.names import SHIPPED, known_template
 
 #: The template that Voxelway can make by itself.
@@ -66,17 +65,8 @@ def write_template(out: Path, params: Mapping[str, Any]) -> None:
         VoxelwayError: E-TEMPLATE when there is no such template, or its folder is incomplete;
             E-CONFIG-PATH when ``out`` is a folder with other content.
     """
-    if out.is_dir() and {path.name for path in out.iterdir()} - FILES:
-        hint = "Choose a new folder, or empty this one"
-        what = "The folder holds files that are not of a template"
-        raise VoxelwayError("E-CONFIG-PATH", what, where=str(out), hint=hint)
-    template = make(params)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=out.parent))
-    except OSError as error:
-        raise from_os_error(error, str(out)) from error
-    try:
+    with files.whole_folder(out, FILES, "template") as part:
+        template = make(params)
         images.write_image(template.image, part / "T1w.nii.gz")
         images.write_image(template.mask, part / "brain_mask.nii.gz")
         for tissue, probability in template.tissues.items():
@@ -85,22 +75,6 @@ def write_template(out: Path, params: Mapping[str, Any]) -> None:
         digests = {path.name: files.sha256(path) for path in sorted(part.iterdir())}
         about = {**template.description, "SpacingMM": spacing, "Sha256": digests}
         files.write_json(part / DESCRIPTION, about)
-        part.chmod(0o755)
-        _replace(part, out)
-    except OSError as error:
-        raise from_os_error(error, str(out)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _replace(part: Path, out: Path) -> None:
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=".part-", dir=out.parent))
-        out.rename(old / out.name)
-        part.rename(out)
-        shutil.rmtree(old)
-    else:
-        part.rename(out)
 
 
 def read_template(folder: Path) -> Template:

@@ -60,10 +60,10 @@ def _count(plan: Plan, kind: str) -> int:
 
 
 def _precision(plan: Plan, kind: str) -> Precision:
-    chosen = plan.precision
+    chosen = str(plan.precision)
     if chosen == "auto":
         half = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "16"
-        chosen = half if kind == "cuda" else "32"  # type: ignore[assignment]
+        chosen = half if kind == "cuda" else "32"
     if chosen == "32":
         return Precision()
     if chosen == "16" and kind == "cpu":

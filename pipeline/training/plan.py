@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Precision = Literal["auto", "32", "bf16", "16"]
+Precision = Literal["auto", 32, "bf16", 16]
 
 
 @dataclass(frozen=True)

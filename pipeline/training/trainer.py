@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 import time
@@ -22,6 +21,7 @@ from pipeline import files
 from pipeline.errors import VoxelwayError
 from pipeline.training import checkpoint, devices
 from pipeline.training.checkpoint import BEST, LAST, Row, State
+from pipeline.training.curve import as_csv
 from pipeline.training.data import Order, collate, length_of
 from pipeline.training.memory import Guard
 from pipeline.training.plan import Plan
@@ -265,7 +265,7 @@ class _Training:
     def _report(self, row: Row) -> None:
         if not self.first_process:
             return
-        write_history(self.folder / LOG, self.state.history)
+        files.write_text(self.folder / LOG, as_csv(self.state.history))
         if self._board is not None:
             for name, value in row.items():
                 self._board.add_scalar(name, value, self.state.step)
@@ -295,12 +295,3 @@ class _Training:
             round(self._seconds(), 1), devices.peak_memory_mb(self.fabric),
             devices.name(self.fabric), self.stopped_early,
         )  # fmt: skip
-
-
-def write_history(path: Path, history: list[Row]) -> None:
-    """Write the rows of a training as CSV, whole; a number that a row lacks is left empty."""
-    columns = list(dict.fromkeys(name for row in history for name in row))
-    with files.atomic(path) as part, part.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: f"{value:.8g}" for key, value in row.items()} for row in history)

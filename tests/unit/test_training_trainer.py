@@ -245,7 +245,7 @@ def test_no_samples(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of machines without a GPU")
 def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
     with pytest.raises(VoxelwayError, match="E-GPU"):
-        train(tmp_path, plan(precision="16"))
+        train(tmp_path, plan(precision=16))
 
 
 def test_bf16_runs_with_losses_in_single_precision(tmp_path: Path) -> None:

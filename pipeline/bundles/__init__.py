@@ -1,13 +1,11 @@
 """Model bundles: a folder of weights (safetensors), metadata (JSON) and a card (Markdown).
 
 No pickle is ever read. A bundle that exists is whole, and its weights are those that its metadata
-describes.
+describes. The folders STAGE/METHOD beside this file are the bundles that ship.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import files
-from pipeline.errors import VoxelwayError, from_os_error
+from pipeline.errors import VoxelwayError
 
 WEIGHTS, METADATA, CARD = "model.safetensors", "metadata.json", "README.md"
+#: Files that a bundle may hold beside these three: how its training went.
+EXTRAS = ("training.png", "training.csv")
 #: Entries that every metadata.json has; a dot goes one level down.
 REQUIRED = (
     "stage",
@@ -46,7 +46,11 @@ class Bundle:
 
 
 def write_bundle(
-    out: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any], card: str
+    out: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, Any],
+    card: str,
+    extras: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a bundle, whole or not at all; one that exists is replaced.
 
@@ -55,6 +59,7 @@ def write_bundle(
         tensors: weights by name; none is a bundle that says why there is no model.
         metadata: with the entries of :data:`REQUIRED`; ``weights`` is added.
         card: Markdown: what the model is for, what it is not, known failures.
+        extras: contents of further files, named in :data:`EXTRAS`.
 
     Raises:
         VoxelwayError: E-CONFIG-PATH when ``out`` holds other files, E-DISK-FULL, E-DIR-WRITE.
@@ -64,46 +69,18 @@ def write_bundle(
     lacking = missing_entries(metadata)
     if lacking:
         raise ValueError(f"metadata lacks {', '.join(lacking)}")
-    _check_replaceable(out)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=out.parent))
-    except OSError as error:
-        raise from_os_error(error, str(out)) from error
-    try:
+    more = extras or {}
+    if set(more) - set(EXTRAS):
+        raise ValueError(f"a bundle holds no {', '.join(sorted(set(more) - set(EXTRAS)))}")
+    with files.whole_folder(out, {WEIGHTS, METADATA, CARD, *EXTRAS}, "model bundle") as part:
         whole = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
         save_file(whole, str(part / WEIGHTS))
         shapes = {name: list(values.shape) for name, values in whole.items()}
         weights = {"sha256": files.sha256(part / WEIGHTS), "tensors": shapes}
         files.write_json(part / METADATA, {**metadata, "weights": weights})
         files.write_text(part / CARD, card)
-        # temporary folders and safetensors' files are private; bundles are shared
-        (part / WEIGHTS).chmod((part / METADATA).stat().st_mode)
-        part.chmod(0o755)
-        _replace(part, out)
-    except OSError as error:
-        raise from_os_error(error, str(out)) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _check_replaceable(out: Path) -> None:
-    if out.is_dir() and {path.name for path in out.iterdir()} - {WEIGHTS, METADATA, CARD}:
-        what = "The folder holds files that are not of a model bundle"
-        hint = "Choose a new folder, or empty this one"
-        raise VoxelwayError("E-CONFIG-PATH", what, where=str(out), hint=hint)
-
-
-def _replace(part: Path, out: Path) -> None:
-    if not out.exists():
-        part.rename(out)
-        return
-    old = Path(tempfile.mkdtemp(prefix=".part-", dir=out.parent))
-    try:
-        out.rename(old / out.name)
-        part.rename(out)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+        for name, content in more.items():
+            (part / name).write_bytes(content)
 
 
 def read_bundle(path: Path, stage: str) -> Bundle:
