@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -185,6 +186,7 @@ def _add_plain_verbs(verbs: Any) -> None:
 
     train = verbs.add_parser("train", help="train a model bundle")
     train.add_argument("stage", metavar="STAGE")
+    train.add_argument("--method", help="learned method of the stage")
     train.add_argument("--config", type=Path, required=False, metavar="FILE")
     train.add_argument("--out", type=Path, required=True, metavar="BUNDLE")
     train.add_argument("--results", type=Path, help="results folder with the training subjects")
@@ -222,7 +224,24 @@ def _params(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
     if getattr(arguments, "method", None):
         chosen["method"] = arguments.method
     seed = chosen.pop("seed", 0)
-    return {**config.section(stage, chosen), "seed": seed}
+    complete = config.section(stage, chosen)
+    if arguments.verb != "train":
+        complete = config.used_by(stage, complete, "inference")
+    return {**complete, "seed": seed}
+
+
+def _model(arguments: argparse.Namespace, stage: str, params: Mapping[str, Any]) -> Path | None:
+    """The bundle of a call: --model, that of the configuration, or the shipped one."""
+    from pipeline import config, models
+
+    if getattr(arguments, "model", None) is not None or "method" not in params:
+        given: Path | None = getattr(arguments, "model", None)
+        return given
+    source = "shipped"
+    if arguments.config is not None:
+        chosen = (config.read(arguments.config).get("models") or {}).get(stage) or {}
+        source = str(chosen.get("source", source))
+    return models.chosen(stage, str(params["method"]), source)
 
 
 def _stage(name: str) -> Any:
@@ -248,13 +267,13 @@ def _run_units_verb(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise VoxelwayError("E-USAGE", str(error)) from error
     params = _params(arguments, arguments.stage)
-    model = getattr(arguments, "model", None)
+    model = _model(arguments, arguments.stage, params)
     setup = runner.Setup(Results(arguments.results), params, model, arguments.keep_going)
     return runner.run_units(_stage(arguments.stage), units, setup)
 
 
 def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
-    from pipeline import files, runner
+    from pipeline import files, models, runner
     from pipeline.methods import stage_code
     from pipeline.task import Task
 
@@ -277,8 +296,9 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
     stage = _stage(verb.stage)
     runner.seed_everything(int(params["seed"]))
     code = stage_code(verb.stage, params)
-    digest = runner.model_digest(arguments.model)
-    prepared = stage.prepare(params, arguments.model)
+    model = _model(arguments, verb.stage, params)
+    digest = models.digest(model)
+    prepared = stage.prepare(params, model)
     function = getattr(stage, verb.function)
 
     def work(row: Mapping[str, Any]) -> None:
@@ -324,6 +344,10 @@ def _run_report(arguments: argparse.Namespace) -> int:
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
+    if importlib.util.find_spec(f"pipeline.{arguments.stage}") is None or (
+        importlib.util.find_spec(f"pipeline.{arguments.stage}.train") is None
+    ):
+        raise VoxelwayError("E-USAGE", f"{arguments.stage!r} is no stage that is trained")
     module = importlib.import_module(f"pipeline.{arguments.stage}.train")
     params = _params(arguments, arguments.stage)
     return int(module.train(params, arguments.out, arguments.results))

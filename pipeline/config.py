@@ -93,6 +93,28 @@ def section(name: str, overrides: Mapping[str, Any] | None = None) -> dict[str, 
     return config
 
 
+def used_by(name: str, params: Mapping[str, Any], use: str) -> dict[str, Any]:
+    """The keys of a stage's slice that a use rests on.
+
+    Args:
+        name: the stage.
+        params: its section, complete, and perhaps keys that are not of the section (the seed).
+        use: ``inference`` or ``training``; a property that the schema marks with another ``use``,
+            at any depth, is left out, so that it runs nothing that does not rest on it.
+    """
+    return _used(params, schema()["properties"][name], use)
+
+
+def _used(params: Mapping[str, Any], part: Mapping[str, Any], use: str) -> dict[str, Any]:
+    known = part.get("properties", {})
+    kept = {}
+    for key, value in params.items():
+        inner = known.get(key, {})
+        if inner.get("use", use) == use:
+            kept[key] = _used(value, inner, use) if isinstance(value, Mapping) else value
+    return kept
+
+
 def _typed(value: Any, part: Mapping[str, Any]) -> Any:
     """Read text as the number it stands for where the schema has no text.
 

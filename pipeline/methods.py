@@ -6,6 +6,7 @@ constant ``LEARNED`` that says whether it needs a model bundle. Adding a method 
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -36,8 +37,17 @@ def module_name(stage: str, method: str) -> str:
 
 
 def learned(stage: str, method: str) -> bool:
-    """Whether a method needs a model bundle; imports the method."""
-    return bool(importlib.import_module(module_name(stage, method)).LEARNED)
+    """Whether a method needs a model bundle, read from its file without importing it.
+
+    Raises:
+        VoxelwayError: E-METHOD when the stage has no such method.
+    """
+    module_name(stage, method)
+    path = Path(__file__).parent / stage / "methods" / f"{method}.py"
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LEARNED":
+            return bool(ast.literal_eval(node.value))
+    raise ValueError(f"{path} does not say whether it is LEARNED")
 
 
 def create(stage: str, method: str, params: Mapping[str, Any], model: Path | None = None) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline import __version__, files, status
+from pipeline import __version__, files, models, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
 from pipeline.methods import stage_code
 from pipeline.paths import LATER, Results, Unit, sidecar
@@ -47,16 +47,6 @@ class Setup:
     keep_going: bool = False
 
 
-def model_digest(model: Path | None) -> str:
-    """SHA-256 of a bundle's metadata, which holds that of the weights; empty without a model."""
-    if model is None:
-        return ""
-    path = model / "metadata.json"
-    if not path.is_file():
-        raise VoxelwayError("E-MODEL-MISSING", "No metadata.json", where=str(model))
-    return files.sha256(path)
-
-
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and, when loaded, torch; one ITK thread, whose sums do not vary."""
     import numpy as np
@@ -78,7 +68,7 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
     (exit 4: disk, memory, programs) end the call without a status, so that it is run again.
     """
     code = stage_code(stage.NAME, setup.params)
-    model = model_digest(setup.model)
+    model = models.digest(setup.model)
     _describe(setup.results, stage.NAME)
     prepared: Any = None
     outcomes: list[status.State] = []

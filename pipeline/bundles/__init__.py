@@ -73,7 +73,8 @@ def write_bundle(
     if set(more) - set(EXTRAS):
         raise ValueError(f"a bundle holds no {', '.join(sorted(set(more) - set(EXTRAS)))}")
     with files.whole_folder(out, {WEIGHTS, METADATA, CARD, *EXTRAS}, "model bundle") as part:
-        whole = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+        # asarray keeps what has no axis, as a counter of a normalization, as it is
+        whole = {name: np.asarray(values, order="C") for name, values in tensors.items()}
         save_file(whole, str(part / WEIGHTS))
         shapes = {name: list(values.shape) for name, values in whole.items()}
         weights = {"sha256": files.sha256(part / WEIGHTS), "tensors": shapes}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import config as configuration
+from pipeline import models
 from pipeline.errors import VoxelwayError
 from pipeline.fingerprint import code_fingerprint
-from pipeline.methods import module_name, stage_code
+from pipeline.methods import learned, module_name, stage_code
+from pipeline.paths import Results
 from pipeline.register.names import known_template
 
 
@@ -62,18 +65,62 @@ def template_label(settings: Mapping[str, Any]) -> str:
     return known_template(settings["register"]["template"])
 
 
-def slice_of(settings: Mapping[str, Any], section: str) -> str:
-    """One section and the seed as JSON: what a rule's command gets, and what reruns it."""
-    return json.dumps({**settings[section], "seed": settings["seed"]}, sort_keys=True)
+def slice_of(settings: Mapping[str, Any], section: str, use: str = "inference") -> str:
+    """One section and the seed as JSON: what reruns a rule.
+
+    Args:
+        settings: the whole configuration.
+        section: the stage.
+        use: ``inference`` or ``training``; keys of the other use alone are left out.
+    """
+    chosen = configuration.used_by(section, settings[section], use)
+    return json.dumps({**chosen, "seed": settings["seed"]}, sort_keys=True)
 
 
-def export(settings: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class Model:
+    """The bundle that a stage's method uses.
+
+    Attributes:
+        bundle: its folder; None for a method that is not learned.
+        trained: it is made in the DAG.
+        digest: SHA-256 of the metadata, which holds that of the weights, of a bundle that stands
+            already; a new one runs inference again. Empty otherwise.
+    """
+
+    bundle: Path | None = None
+    trained: bool = False
+    digest: str = ""
+
+
+def model_of(settings: Mapping[str, Any], results: Results, stage: str) -> Model:
+    """Resolve ``models.STAGE.source`` for the method that the configuration chose.
+
+    Raises:
+        VoxelwayError: E-MODEL-MISSING when nothing ships, or the path holds no bundle.
+    """
+    method, source = settings[stage]["method"], settings["models"][stage]["source"]
+    if not learned(stage, method):
+        return Model()
+    if source == "train":
+        return Model(results.model(stage, method), trained=True)
+    bundle = models.shipped(stage, method) if source == "shipped" else Path(source)
+    return Model(bundle.resolve(), digest=models.digest(bundle))
+
+
+def export(settings: Mapping[str, Any], bundles: Mapping[str, Model]) -> None:
     """Hand every section to the rules' commands as VOXELWAY_SECTION, which keeps them short.
 
-    Jobs on a cluster read the Snakefile again, and so set the same.
+    What trains gets VOXELWAY_TRAIN_SECTION, a learned method's bundle is VOXELWAY_MODEL_SECTION:
+    where a bundle lies decides nothing, so no parameter of a rule holds it. Jobs on a cluster read
+    the Snakefile again, and so set the same.
     """
     for name in configuration.SECTIONS:
         os.environ[f"VOXELWAY_{name.upper()}"] = slice_of(settings, name)
+    for name, model in bundles.items():
+        whole = {**settings[name], "seed": settings["seed"]}
+        os.environ[f"VOXELWAY_TRAIN_{name.upper()}"] = json.dumps(whole)
+        os.environ[f"VOXELWAY_MODEL_{name.upper()}"] = str(model.bundle or "")
 
 
 def code_of(settings: Mapping[str, Any], stage: str) -> str:

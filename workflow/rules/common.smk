@@ -24,8 +24,12 @@ def refuse(error):
 
 try:
     SETTINGS = settings.check(config)
-    settings.export(SETTINGS)
     RESULTS = Results(Path(SETTINGS["results"]))
+    MODELS = {
+        stage: settings.model_of(SETTINGS, RESULTS, stage)
+        for stage in SETTINGS["models"]
+    }
+    settings.export(SETTINGS, MODELS)
     if workflow.is_main_process:
         arrivals.refresh(RESULTS, Path(SETTINGS["dicom"]))
 except VoxelwayError as error:
@@ -33,7 +37,6 @@ except VoxelwayError as error:
 
 
 TEMPLATE = RESULTS.model("register", settings.template_label(SETTINGS))
-SYNTHESIS = RESULTS.model("synthesize", SETTINGS["synthesize"]["method"])
 
 
 wildcard_constraints:
@@ -51,9 +54,23 @@ def statuses(stage):
     return lambda wildcards: [RESULTS.status(stage, unit) for unit in indexed().units]
 
 
-def training_statuses(wildcards):
-    """The images that a model is trained on: those of the manifest's training split."""
-    return [RESULTS.status("superres", unit) for unit in indexed().split("train")]
+def training_statuses(*splits):
+    """Input function: the images that a model is trained on and chosen by."""
+    return lambda wildcards: [
+        RESULTS.status("superres", unit)
+        for split in splits
+        for unit in indexed().split(split)
+    ]
+
+
+def trained(stage):
+    """The bundle that this cohort trains for the stage's method."""
+    return RESULTS.model(stage, SETTINGS[stage]["method"])
+
+
+def bundle(stage):
+    """Input of inference: the bundle, where it is trained in the DAG; nothing otherwise."""
+    return [trained(stage) / "metadata.json"] if MODELS[stage].trained else []
 
 
 def voxels(wildcards):

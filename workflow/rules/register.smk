@@ -11,17 +11,45 @@ rule template:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
     params:
-        config=slice_of("register"),
+        config=[SETTINGS["register"][key] for key in ("template", "template_spacing")],
         code=settings.code_of_modules("pipeline.register.template"),
         folder=TEMPLATE,
     shell:
         'voxelway template {params.folder:q} --params "$VOXELWAY_REGISTER" > {log} 2>&1'
 
 
+rule train_register:
+    input:
+        training_statuses("train", "val"),
+        TEMPLATE / "description.json",
+    output:
+        # checkpoints stand beside the bundle, undeclared: a retry goes on from them
+        trained("register") / "metadata.json",
+    log:
+        RESULTS.log("train_register"),
+    benchmark:
+        RESULTS.benchmark("train_register")
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=24 * 60,
+        gpu=1,
+    params:
+        bundle=trained("register"),
+        results=RESULTS.root,
+        config=slice_of("register", "training"),
+        code=lambda wildcards: settings.code_of_modules("pipeline.register.train"),
+    shell:
+        "voxelway train register --results {params.results:q} --out {params.bundle:q}"
+        ' --params "$VOXELWAY_TRAIN_REGISTER" > {log} 2>&1'
+
+
 rule register:
     input:
         RESULTS.status("superres", UNIT),
         TEMPLATE / "description.json",
+        bundle("register"),
     output:
         RESULTS.status("register", UNIT),
     log:
@@ -37,6 +65,8 @@ rule register:
         results=RESULTS.root,
         config=slice_of("register"),
         code=code_of("register"),
+        model=MODELS["register"].digest,
     shell:
         "voxelway register --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        ' --params "$VOXELWAY_REGISTER" --keep-going > {log} 2>&1'
+        ' --params "$VOXELWAY_REGISTER" ${{VOXELWAY_MODEL_REGISTER:+--model "$VOXELWAY_MODEL_REGISTER"}}'
+        " --keep-going > {log} 2>&1"

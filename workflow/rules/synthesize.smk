@@ -1,8 +1,8 @@
 rule train_synthesize:
     input:
-        training_statuses,
+        training_statuses("train"),
     output:
-        SYNTHESIS / "metadata.json",
+        trained("synthesize") / "metadata.json",
     log:
         RESULTS.log("train_synthesize"),
     benchmark:
@@ -13,19 +13,19 @@ rule train_synthesize:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        bundle=SYNTHESIS,
+        bundle=trained("synthesize"),
         results=RESULTS.root,
-        config=slice_of("synthesize"),
+        config=slice_of("synthesize", "training"),
         code=settings.code_of_modules("pipeline.synthesize.train"),
     shell:
         "voxelway train synthesize --results {params.results:q} --out {params.bundle:q}"
-        ' --params "$VOXELWAY_SYNTHESIZE" > {log} 2>&1'
+        ' --params "$VOXELWAY_TRAIN_SYNTHESIZE" > {log} 2>&1'
 
 
 rule synthesize:
     input:
         RESULTS.status("superres", UNIT),
-        model=SYNTHESIS / "metadata.json",
+        bundle("synthesize"),
     output:
         RESULTS.status("synthesize", UNIT),
     log:
@@ -38,10 +38,11 @@ rule synthesize:
         mem_mb=memory("synthesize"),
         runtime=runtime("synthesize"),
     params:
-        bundle=SYNTHESIS,
         results=RESULTS.root,
         config=slice_of("synthesize"),
         code=code_of("synthesize"),
+        model=MODELS["synthesize"].digest,
     shell:
         "voxelway synthesize --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        ' --params "$VOXELWAY_SYNTHESIZE" --model {params.bundle:q} --keep-going > {log} 2>&1'
+        ' --params "$VOXELWAY_SYNTHESIZE" ${{VOXELWAY_MODEL_SYNTHESIZE:+--model "$VOXELWAY_MODEL_SYNTHESIZE"}}'
+        " --keep-going > {log} 2>&1"
