@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import pickle
@@ -17,7 +18,9 @@ import torch
 from torch import nn
 
 from pipeline.errors import VoxelwayError
+from pipeline.training import devices
 from pipeline.training.data import SeededSamples
+from pipeline.training.progress import Progress
 from pipeline.training.trainer import Fitted, fit
 
 from . import training_cases as cases
@@ -260,6 +263,26 @@ def test_bf16_runs_with_losses_in_single_precision(tmp_path: Path) -> None:
     assert kinds == {torch.float32} and done.score < 0.5
 
 
+def test_the_scale_of_half_precision_is_part_of_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_precision", lambda *_: devices._Mixed("16-mixed", "cpu"))
+    chosen = plan(validate_every=5, clip=1.0)
+    whole = train(tmp_path / "whole", chosen)
+
+    def stopping(rng: np.random.Generator, index: int) -> dict[str, Any]:
+        if index == 50:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return draw(rng, index)
+
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", chosen, train_data=SeededSamples(stopping, 0))
+    saved = torch.load(tmp_path / "cut" / "last.pt", weights_only=True)
+    assert saved["players"]["scale"]["scale"] > 0
+    assert same(whole, train(tmp_path / "cut", chosen))
+    assert whole.score < whole.history[0]["validation/error"]
+
+
 def test_a_batch_that_the_devices_do_not_divide(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("of machines without a GPU")
@@ -275,8 +298,10 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
         command, cwd=root, env={**environment, "PYTHONPATH": str(root)}, timeout=120, check=False
     )
     assert done.returncode == 0
-    assert np.load(tmp_path / "map.npy").shape == (1, 3)
     assert len((tmp_path / "training.csv").read_text().splitlines()) == 5
+    alone = train(tmp_path / "alone", plan(clip=1.0, accumulate=2), Duel(plain=True))
+    expected = alone.weights["generator"]["weight"]
+    assert np.allclose(np.load(tmp_path / "map.npy"), expected, atol=1e-5)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -285,3 +310,18 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert rates[:3] == [0.5, 1.0, 1.0]
     assert rates[6] == pytest.approx(0.5)  # half of the eight steps after the warm-up
     assert plan(schedule="constant", warmup=0).rate(40) == 1.0
+
+
+def test_a_log_has_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 10))  # ten seconds a step
+    monkeypatch.setattr("pipeline.training.progress.time.monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    shown = Progress(100, 110, True, stream)
+    for number in range(101, 111):
+        shown.step(number, 0.5)
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "step 101/110  loss 0.5  10 s/step  0:01:30 left"
+    assert [line.split()[1] for line in lines] == ["101/110", "104/110", "107/110", "110/110"]
+    silent = io.StringIO()
+    Progress(0, 10, False, silent).say("nothing")
+    assert silent.getvalue() == ""

@@ -30,15 +30,24 @@ class Line(nn.Module):
         return self.map(self.drop(self.norm(x)))[:, 0]
 
 
+class Plain(nn.Linear):
+    """The map alone: nothing in it depends on how a batch is shared."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, 0]
+
+
 class Duel:
     """A generator fits a line; a critic judges its values."""
 
     mode: Literal["min", "max"] = "min"
     metric = "error"
 
-    def __init__(self, identity: str = "a") -> None:
-        self.identity = identity
-        self.networks = {"generator": Line(1), "critic": nn.Linear(1, 1)}
+    def __init__(self, identity: str = "a", plain: bool = False) -> None:
+        self.identity, self.noise = identity, 0.0 if plain else 0.01
+        torch.manual_seed(1)
+        line = Plain(3, 1) if plain else Line(1)
+        self.networks: dict[str, nn.Module] = {"generator": line, "critic": nn.Linear(1, 1)}
         torch.manual_seed(2)
         nn.init.normal_(self.networks["critic"].weight)
         self.players = [
@@ -54,7 +63,7 @@ class Duel:
             return {"loss": (verdict**2).mean()}
         error = ((made - batch["y"]) ** 2).mean()
         noise = torch.rand(()) * critic(made[:, None]).mean()
-        return {"loss": error + 0.01 * noise, "error": error}
+        return {"loss": error + self.noise * noise, "error": error}
 
     def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
         made = networks["generator"](batch["x"])
@@ -79,5 +88,6 @@ def train(folder: Path, chosen: Plan, recipe: Any = None, train_data: Any = None
 
 if __name__ == "__main__":
     # a process of its own, with as many devices as the second argument says
-    done = train(Path(sys.argv[1]), plan(devices=int(sys.argv[2]), clip=1.0))
-    np.save(Path(sys.argv[1]) / "map.npy", done.weights["generator"]["map.weight"])
+    shared = plan(devices=int(sys.argv[2]), clip=1.0, accumulate=2)
+    done = train(Path(sys.argv[1]), shared, Duel(plain=True))
+    np.save(Path(sys.argv[1]) / "map.npy", done.weights["generator"]["weight"])
