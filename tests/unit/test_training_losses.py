@@ -18,7 +18,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.networks import spatial
 from pipeline.training.losses import smoothness
 from pipeline.training.losses.information import MutualInformation
-from pipeline.training.losses.mind import PAIRS, Mind, descriptor
+from pipeline.training.losses.mind import PAIRS, Mind
 from pipeline.training.losses.outcome import Outcome
 from pipeline.training.losses.registry import LOSSES, build
 
@@ -149,14 +149,38 @@ def test_mind_compares_twelve_pairs_and_hardly_sees_the_contrast() -> None:
     other = Mind()(blobs(7), image).item()
     assert same < 1e-6
     assert curved < 0.3 * other
-    described = descriptor(image)
+    described = Mind().descriptor(image)
     assert described.shape == (1, 12, 12, 14, 13)
     assert described.min() >= 0
     assert torch.allclose(described.amax(1), torch.tensor(1.0))
 
 
 def test_mind_of_a_flat_image_is_flat() -> None:
-    assert torch.equal(descriptor(torch.full((1, 1, 5, 5, 5), 0.3)), torch.ones(1, 12, 5, 5, 5))
+    flat = torch.full((1, 1, 5, 5, 5), 0.3)
+    assert torch.equal(Mind().descriptor(flat), torch.ones(1, 12, 5, 5, 5))
+
+
+def test_mind_in_a_flat_place_with_one_bright_neighbour() -> None:
+    # radius 0, one axis of voxels: of the voxel beside the bright one, the pairs are x against z
+    # or y; one neighbour is 1 (four pairs with a distance of 1), the rest is 0
+    image = torch.zeros(1, 1, 1, 1, 5)
+    image[..., 3] = 1.0
+    found = Mind(radius=0, dilation=1).descriptor(image)[0, :, 0, 0, 2].sort().values
+    assert found.tolist() == pytest.approx([math.exp(-3)] * 4 + [1.0] * 8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_mind_has_the_right_gradient(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.training.losses.mind.SLAB", 40)
+    warped = noise(2, 1, 4, 3, 3).double().requires_grad_()
+    fixed = noise(2, 1, 4, 3, 3, seed=1).double()
+    weight = noise(2, 1, 4, 3, 3, seed=2).double() if weighted else None
+    loss = Mind(radius=1, dilation=1)
+    assert torch.autograd.gradcheck(lambda image: loss(image, fixed, weight), (warped,))
+    monkeypatch.setattr("pipeline.training.losses.mind.SLAB", 1 << 20)
+    whole = (loss.descriptor(warped) - loss.descriptor(fixed)).square()
+    expected = whole.mean() if weight is None else (whole * weight).sum() / (12 * weight.sum())
+    assert loss(warped, fixed, weight).item() == pytest.approx(expected.item())
 
 
 def test_mind_has_a_gradient_that_aligns() -> None:
