@@ -57,6 +57,8 @@ CODES: dict[str, Code] = {
     "E-MASK-EMPTY": Code(_R, "a mask is empty or implausibly small"),
     "E-LABELS": Code(_R, "the label image is not one"),
     "E-OVERLAP": Code(_R, "two images do not overlap after alignment"),
+    "E-FOLD": Code(_R, "the registration folds space on itself"),
+    "E-JACOBIAN": Code(_R, "the registration changes volumes implausibly"),
     "E-TRUTH": Code(_R, "the reference data are incomplete"),
     "E-SIGNAL": Code(_R, "the image holds too little signal for a sound estimate"),
     # earlier stages, models

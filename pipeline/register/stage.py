@@ -20,6 +20,7 @@ from pipeline.register.fields import (
     forward_transform,
     jacobian,
 )
+from pipeline.register.gate import gate
 from pipeline.register.metrics import measure
 from pipeline.register.names import known_template
 from pipeline.register.protocol import Method
@@ -152,7 +153,8 @@ def register(task: Task, prepared: Prepared, pair: Pair, where: str) -> Outcome:
     """Run the method and measure what it found.
 
     Raises:
-        VoxelwayError: E-OVERLAP when the brains do not meet, E-SIGNAL.
+        VoxelwayError: E-OVERLAP when the brains do not meet, E-SIGNAL; E-FOLD and E-JACOBIAN as
+            `gate` asks.
     """
     try:
         found = prepared.method(pair.moving, pair.fixed, pair.moving_mask, pair.fixed_mask)
@@ -165,19 +167,13 @@ def register(task: Task, prepared: Prepared, pair: Pair, where: str) -> Outcome:
     }
     stages = {name: onto_fixed(pair, transform) for name, transform in maps.items()}
     numbers = measure(found, pair.fixed, pair.fixed_mask, stages)
-    _check_overlap(numbers["mask_dice_after"], float(prepared.params["min_overlap"]), where)
-    if numbers["folded_share"] > 0:
-        task.warn(f"The warp folds in {numbers['folded_share']:.3%} of the brain")
+    findings = gate(numbers, prepared.params, where)
+    for finding in findings:
+        task.warn(finding.text)
+    numbers["flags"] = [finding.flag for finding in findings]
     numbers["seconds"] = round(task.seconds, 2)
     after, affine = stages["after"][0], stages["affine"][0]
     return Outcome(found, after, affine, jacobian(found.warp), numbers)
-
-
-def _check_overlap(dice: float, least: float, where: str) -> None:
-    if dice < least:
-        what = f"The brain masks overlap by a Dice of {dice:.2f}, at least {least:.2f} is asked"
-        hint = "Look at the brain mask; register.min_overlap sets the limit"
-        raise VoxelwayError("E-OVERLAP", what, where=where, hint=hint)
 
 
 def onto_fixed(pair: Pair, transform: sitk.Transform) -> tuple[sitk.Image, sitk.Image]:

@@ -128,12 +128,7 @@ def _brain(evidence: Evidence, limits: Mapping[str, Any]) -> Iterator[Reason]:
 
 
 def _registration(evidence: Evidence, limits: Mapping[str, Any]) -> Iterator[Reason]:
-    folding = evidence.values.get("register.folding.", 0.0)
-    if folding > float(limits["folding_percent"]):
-        text = (
-            f"the warp folds in {folding:.3g} % of the brain, over {limits['folding_percent']:g} %"
-        )
-        yield Reason("look", text, "register-jacobian")
+    # folds, overlap and volume change are judged by the stage itself, whose warnings come below
     similarity = evidence.values.get("register.ncc.", math.nan)
     if similarity < float(limits["registration_ncc"]):
         text = (

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline import config
 from pipeline.paths import STAGES
+from pipeline.register.gate import gate
 from pipeline.report.verdict import Evidence, judge
 from pipeline.status import Status
 
@@ -34,7 +35,6 @@ def test_nothing_unusual_passes() -> None:
         ("preprocess.volume.brain", 1400.0, 300.0, "preprocess-mask"),
         ("preprocess.volume.brain", 1400.0, 2600.0, "preprocess-mask"),
         ("preprocess.noise_level.T1w", 2.0, 20.0, "denoise"),
-        ("register.folding.", 0.0, 1.5, "register-jacobian"),
         ("register.ncc.", 0.9, 0.2, "register-template"),
         ("segment.volume.lesion", 0.1, 12.0, "segment-tissues"),
     ],
@@ -48,9 +48,23 @@ def test_a_number_outside_its_limit_asks_for_a_look(
     assert [reason.anchor for reason in found.reasons] == [anchor]
 
 
+def test_what_the_gate_of_register_found_is_shown() -> None:
+    params = config.section("register")
+    numbers = {"mask_dice_after": 0.8, "folded_share": 0.02, "log_jacobian_sd": 1.25}
+    warnings = [finding.text for finding in gate(numbers, params, "sub-A")]
+    warned = states(register=Status("A", "1", "register", "ok", warnings=warnings))
+    found = judge(Evidence(warned), LIMITS)
+    assert found.level == "look" and {reason.anchor for reason in found.reasons} == {"register"}
+    for reason, parts in zip(
+        found.reasons, (("0.800", "0.85"), ("2 %", "0.1 %"), ("1.25", "0.9")), strict=True
+    ):
+        assert all(part in reason.text for part in parts)
+
+
 def test_limits_are_parameters() -> None:
-    values = {"register.folding.": 1.5}
-    loose = {**LIMITS, "folding_percent": 2}
+    values = {"register.ncc.": 0.5}
+    assert level(values=values) == "look"
+    loose = {**LIMITS, "registration_ncc": 0.4}
     assert judge(Evidence(states(), values), loose).level == "pass"
 
 
