@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipeline import __version__
+from pipeline import __version__, threads
 from pipeline.errors import Exit, VoxelwayError, from_exception
 
 #: One thread a job keeps sums in one order; the workflow runs jobs side by side instead.
@@ -350,6 +350,7 @@ def _run_train(arguments: argparse.Namespace) -> int:
         raise VoxelwayError("E-USAGE", f"{arguments.stage!r} is no stage that is trained")
     module = importlib.import_module(f"pipeline.{arguments.stage}.train")
     params = _params(arguments, arguments.stage)
+    threads.use_threads()
     return int(module.train(params, arguments.out, arguments.results))
 
 
@@ -374,6 +375,7 @@ def _run_doctor(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; errors are one paragraph with a code, never a traceback."""
+    threads.announce()
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

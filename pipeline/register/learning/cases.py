@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from pipeline import files, images
 from pipeline.errors import VoxelwayError
+from pipeline.register.engine import cropped
 from pipeline.register.learning.anatomy import STRUCTURES
 from pipeline.register.learning.lattice import Lattice
 from pipeline.register.learning.sources import Source, find
-from pipeline.register.engine import cropped
 from pipeline.register.methods import affine
 
 Bytes = NDArray[np.uint8]
@@ -67,7 +67,8 @@ def read_cases(
     align = affine.create(params, None)
     cache.mkdir(parents=True, exist_ok=True)
     found = []
-    for source, path, subject in tqdm(list(find(sources)), desc="align", file=sys.stderr):
+    files_of = list(find(sources))
+    for source, path, subject in tqdm(files_of, "align", file=sys.stderr, disable=None):
         mark = files.sha256(path)[:16] + lattice.mark
         kept = cache / f"{mark}-{source.contrast or 'labels'}.npy"
         if kept.is_file():
@@ -137,4 +138,4 @@ def _bytes(image: sitk.Image) -> Bytes:
     if not inside.any():
         raise VoxelwayError("E-OVERLAP", "The brain lies outside the template's box")
     top = float(np.percentile(values[inside], 99.5))
-    return (np.clip(values / top, 0, 1) * FULL).astype(np.uint8)
+    return np.asarray(np.clip(values / top, 0, 1) * FULL, dtype=np.uint8)

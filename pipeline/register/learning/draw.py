@@ -56,7 +56,9 @@ class Pairs:
         structures: int = 0,
     ) -> None:
         contrasts = {case.contrast for case in cases if case.image is not None}
-        groups = [[case for case in cases if case.contrast == name] for name in sorted(contrasts, key=str)]
+        groups = [
+            [case for case in cases if case.contrast == name] for name in sorted(contrasts, key=str)
+        ]
         self.images = [group for group in groups if len(group) > 1]
         self.singles = [case for case in cases if case.image is not None]
         self.labelled = [case for case in cases if case.shares is not None]
@@ -152,16 +154,18 @@ def random_field(shape: Sequence[int], rng: np.random.Generator) -> Floats:
     for scale, size in ((4.0, 0.8), (8.0, 1.5), (16.0, 2.0)):
         knots = [max(4, round(n / scale) + 3) for n in shape]
         coarse = rng.standard_normal((3, *knots)).astype(np.float32)
-        zoom = [(n + 0.5) / k for n, k in zip(shape, knots, strict=True)]
+        zoom = [(n + 1) / k for n, k in zip(shape, knots, strict=True)]
+        box = tuple(slice(n) for n in shape)
         for axis in range(3):
-            velocity[axis] += rng.uniform(0, size) * ndimage.zoom(coarse[axis], zoom, order=2)
+            fine = ndimage.zoom(coarse[axis], zoom, order=2)[box]
+            velocity[axis] += rng.uniform(0, size) * fine
     field = integrate(torch.from_numpy(velocity)[None], steps=6)
     return np.asarray(field[0].numpy())
 
 
 def _image(case: Case) -> Floats:
     assert case.image is not None
-    return case.image[None].astype(np.float32) / FULL
+    return np.asarray(case.image[None] / FULL, dtype=np.float32)
 
 
 def _exposed(image: Floats, rng: np.random.Generator) -> Floats:
@@ -176,7 +180,9 @@ def _exposed(image: Floats, rng: np.random.Generator) -> Floats:
 def _shaken(image: Floats, rng: np.random.Generator) -> Floats:
     """A small affine, as the one between two images that a common affine left over."""
     generator = rng.uniform(-1, 1, (3, 3))
-    linear = np.eye(3) + SCALE / 2 * (generator + generator.T) + ROTATION / 2 * (generator - generator.T)
+    linear = (
+        np.eye(3) + SCALE / 2 * (generator + generator.T) + ROTATION / 2 * (generator - generator.T)
+    )
     matrix = np.concatenate([linear, rng.uniform(-SHIFT, SHIFT, (3, 1))], axis=1)
     field = affine_displacement(torch.from_numpy(matrix.astype(np.float32))[None], image.shape[1:])
     return np.asarray(warp(torch.from_numpy(image)[None], field)[0].numpy())
@@ -189,5 +195,3 @@ def _mirrored(name: str, values: Any) -> Any:
     if name == "target_field":
         flipped[2] *= -1
     return flipped
-
-

@@ -83,7 +83,10 @@ class RegistrationRecipe:
         outcome = self._outcome(batch, moving, found)
         values = self._values(outcome, networks, bool(batch["alike"].all()))
         determinant = jacobian_determinant(found.displacement)[fixed > 0]
-        scores = {"loss": float(sum(values.values())), "folds": float((determinant <= 0).float().mean())}
+        scores = {
+            "loss": float(sum(values.values())),
+            "folds": float((determinant <= 0).float().mean()),
+        }
         return scores | {name: float(value) for name, value in values.items()}
 
     def _values(self, outcome: Outcome, networks: Networks, alike: bool) -> dict[str, Tensor]:
@@ -184,4 +187,5 @@ def _corner(box: tuple[slice, ...], like: Tensor) -> Tensor:
 def _cut(values: Any, box: tuple[slice, ...]) -> Any:
     if not isinstance(values, Tensor) or values.ndim < 5:
         return values
-    return values[(..., *box)]
+    z, y, x = box
+    return values[..., z, y, x]

@@ -57,11 +57,16 @@ def find(sources: Sequence[Source]) -> Iterator[tuple[Source, Path, str]]:
         paths = sorted(source.folder.glob(source.files))
         if not paths:
             what = f"No file {source.files} of the set {source.name}"
-            hint = "register.learning.data names the folders; the model card says where they are from"
+            hint = (
+                "register.learning.data names the folders; the model card says where they are from"
+            )
             raise VoxelwayError("E-TRAIN-DATA", what, where=str(source.folder), hint=hint)
         seen: dict[str, Path] = {}
         for path in paths:
-            subject = source.subject or path.name.split(".")[0].removeprefix("sub-").split("_desc")[0].split("_T")[0]
+            subject = (
+                source.subject
+                or path.name.split(".")[0].removeprefix("sub-").split("_desc")[0].split("_T")[0]
+            )
             if subject in seen:
                 what = f"{path.name} and {seen[subject].name} are of one subject"
                 raise VoxelwayError("E-TRAIN-DATA", what, where=str(source.folder))

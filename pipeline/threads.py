@@ -1,0 +1,26 @@
+"""How many threads a process may use for what gives the same result with any number of them."""
+
+from __future__ import annotations
+
+import os
+
+#: Threads that the caller allows, or that the machine has where the caller says nothing.
+VARIABLE = "VOXELWAY_THREADS"
+
+
+def announce() -> None:
+    """Remember what the caller allows, before the command line asks libraries for one thread.
+
+    Snakemake sets OMP_NUM_THREADS to the threads of the job; who calls a verb by hand usually does
+    not, and gets every core that the process may run on.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    count = int(given) if given.isdigit() else len(os.sched_getaffinity(0))
+    os.environ.setdefault(VARIABLE, str(max(1, count)))
+
+
+def use_threads() -> None:
+    """Let torch use the threads that :func:`announce` found; one where it was not called."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get(VARIABLE, "1")))
