@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test unit lint docs lock clean
+.PHONY: setup demo test unit lint docs lock bench-register clean
 
 setup: .venv/ready
 
@@ -41,6 +41,26 @@ lint: setup
 
 docs: setup
 	$(BIN)/python -m workflow.lib.handbook config/README.md
+
+# make bench-register [PAIRS=pairs.tsv] [CORES=2] [METHODS=greedy,adaptive] [MODEL=BUNDLE]
+# prints the means; OUT gets a row a pair and method. Without PAIRS it makes pairs of the phantom.
+PAIRS ?=
+CORES ?= 2
+METHODS ?=
+MODEL ?=
+OUT ?= build/bench-register.tsv
+
+bench-register: setup build/bench-peers/ready
+	$(BIN)/python -m tests.benchmarks.register --cores $(CORES) --out "$(OUT)" \
+	  --peers build/bench-peers/bin/python $(if $(PAIRS),--pairs "$(PAIRS)") \
+	  $(if $(METHODS),--methods $(METHODS)) $(if $(MODEL),--model "$(MODEL)")
+
+# the peers of the benchmark have an environment of their own, which the lock knows nothing of
+build/bench-peers/ready: envs/bench-register.txt
+	$(PYTHON) -m venv build/bench-peers
+	build/bench-peers/bin/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	build/bench-peers/bin/pip install --quiet --disable-pip-version-check -r envs/bench-register.txt
+	touch $@
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -38,18 +38,27 @@ def create(params: Mapping[str, Any], model: Path | None) -> Method:
         moving: sitk.Image, fixed: sitk.Image, moving_mask: sitk.Image, fixed_mask: sitk.Image
     ) -> Registration:
         found = align(moving, fixed, moving_mask, fixed_mask)
-        return _deform(found, moving, fixed, (moving_mask, fixed_mask), demons)
+        return deform(found, moving, fixed, (moving_mask, fixed_mask), demons)
 
     return register
 
 
-def _deform(
+def deform(
     found: Registration,
     moving: sitk.Image,
     fixed: sitk.Image,
     masks: tuple[sitk.Image, sitk.Image],
     demons: Mapping[str, Any],
 ) -> Registration:
+    """Add the warp of the demons to an affine.
+
+    Args:
+        found: the affine; its warps are not looked at.
+        moving: skull-stripped.
+        fixed: skull-stripped, same contrast.
+        masks: brain of the moving image, brain of the fixed one.
+        demons: section ``demons``.
+    """
     from pipeline.register.engine import cropped, normalized, pasted
 
     still = cropped(normalized(fixed, masks[1]), masks[1])
