@@ -75,12 +75,13 @@ def head(
     sources = ", ".join(dict.fromkeys(pair.labels_by or "the user" for pair in chosen))
     versions = ", ".join(dict.fromkeys(str(row["version"]) for row in rows if row["version"]))
     machine = f"{platform.machine()}, {platform.system()}"
+    compared = any(row["method"] == baseline for row in rows)
+    brackets = f"; in brackets the mean difference to {baseline} on the same pairs, with its own"
     return [
         f"{len(chosen)} pairs, {cores} cores ({machine}); {versions}.",
         f"Labels by {sources}; Dice and HD95 are means over them.",
         "All start from one affine a pair, whose seconds and memory are those of its own line.",
-        "Mean ± half of its 95 % interval over pairs; in brackets the mean difference to "
-        f"{baseline} on the same pairs, with its own.",
+        f"Mean ± half of its 95 % interval over pairs{brackets if compared else ''}.",
     ]
 
 

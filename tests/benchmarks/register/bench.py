@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from pipeline import images
+from pipeline.errors import VoxelwayError
 from pipeline.register import engine, transforms
 from pipeline.register.fields import Registration, zero_field
 from pipeline.register.stage import foreground, stripped
@@ -133,7 +134,12 @@ def run(
 
 
 def begin(pair: Pair, setup: Setup) -> Start:
-    """Find the affine and resample the moving image onto the fixed grid, once for all methods."""
+    """Find the affine and resample the moving image onto the fixed grid, once for all methods.
+
+    Raises:
+        JobError: when no affine was found.
+        VoxelwayError: E-IMG-* and E-LABELS for files that can't be used.
+    """
     folder = setup.work / pair.name
     folder.mkdir(parents=True, exist_ok=True)
     fixed, fixed_mask = _side(pair.fixed, pair.fixed_mask)
@@ -149,6 +155,8 @@ def begin(pair: Pair, setup: Setup) -> Start:
     _write(folder, {"moving": stripped(aligned, region), "moving_mask": region})
     # labels outside the margin around the brain could not be matched by anyone
     fixed_labels = images.resample(labels[1], fixed, labels=True)
+    if not scores.shared_labels(labels[0], fixed_labels):
+        raise VoxelwayError("E-LABELS", "The two images have no label in common", where=pair.name)
     truth = images.read_field(pair.truth_field) if pair.truth_field else None
     return Start(folder, affine, fixed_mask, labels[0], fixed_labels, truth, cost)
 
