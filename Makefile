@@ -43,7 +43,8 @@ docs: setup
 	$(BIN)/python -m workflow.lib.handbook config/README.md
 
 # make bench-register [PAIRS=pairs.tsv] [CORES=2] [METHODS=greedy,adaptive] [MODEL=BUNDLE]
-# prints the means; OUT gets a row a pair and method. Without PAIRS it makes pairs of the phantom.
+# prints the means; OUT gets a row a pair and method, OUT_labels.tsv one a label as well. Without
+# PAIRS it makes pairs of the phantom; `python -m tests.benchmarks.register.pairs -h` makes others.
 PAIRS ?=
 CORES ?= 2
 METHODS ?=

@@ -151,7 +151,10 @@ def test_label_scores_by_hand() -> None:
     moved = np.roll(np.where(fixed == 5, 5, 0), 1, axis=2)
     found = scores.label_scores(moved, fixed, [5, 9], (1.0, 1.0, 2.0))
     # three of four slices in common, 2 mm apart; the lost label counts 0 and has no distance
-    assert found == {"dice": pytest.approx(0.375), "hd95_mm": pytest.approx(2.0)}
+    assert found[5] == {"dice": pytest.approx(0.75), "hd95_mm": pytest.approx(2.0)}
+    assert found[9]["dice"] == 0 and math.isnan(found[9]["hd95_mm"])
+    means = scores.label_means(found)
+    assert means == {"dice": pytest.approx(0.375), "hd95_mm": pytest.approx(2.0)}
 
 
 def shifted(x: float, y: float, z: float) -> Registration:
@@ -169,8 +172,8 @@ def test_overlap_and_field_error_follow_the_map_from_fixed_to_moving() -> None:
     moving = sitk.Image(fixed)
     moving.SetOrigin((np.asarray(fixed.GetOrigin()) + np.asarray([3.0, -1.0, 2.0])).tolist())
     right = shifted(3.0, -1.0, 2.0)
-    assert scores.overlap_scores(right, moving, fixed)["dice"] == 1.0
-    assert scores.overlap_scores(shifted(-3.0, 1.0, -2.0), moving, fixed)["dice"] < 0.5
+    assert scores.overlap_scores(right, moving, fixed)[1]["dice"] == 1.0
+    assert scores.overlap_scores(shifted(-3.0, 1.0, -2.0), moving, fixed)[1]["dice"] < 0.5
     truth = shifted(3.0, 2.0, 6.0).warp  # 3 and 4 mm away
     assert scores.field_error(right, truth, fixed) == pytest.approx(5.0, abs=1e-6)
     numbers = scores.regularity_scores(right, fixed, has_inverse=True)
@@ -239,6 +242,12 @@ def test_a_run_scores_our_methods_and_tells_of_failures(
     for name in ("affine", "demons"):
         assert number[name]["seconds"] > 0 and number[name]["peak_mb"] > 50
     assert "no-python" in rows["greedy"]["error"] and rows["greedy"]["dice"] == ""
+    labels = files.read_tsv(out.with_name("bench_labels.tsv"))
+    assert [(row["method"], row["label"]) for row in labels] == [
+        (method, label) for method in ("affine", "demons") for label in "123"
+    ]
+    dice = [float(row["dice"]) for row in labels if row["method"] == "demons"]
+    assert sum(dice) / 3 == pytest.approx(number["demons"]["dice"], abs=1e-4)
     shown = capsys.readouterr().out
     assert "1 pairs, 1 cores" in shown and "| demons | 1 |" in shown and "| greedy | 0 |" in shown
     assert not list((tmp_path / "out" / "bench-register" / "work").iterdir())

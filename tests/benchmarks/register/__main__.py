@@ -30,10 +30,14 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     chosen = pairs.read(options.pairs or _phantom(work, options.spacing))
     setup = bench.Setup(options.peers, options.cores, options.model, work / "work")
     rows: list[dict[str, Any]] = []
+    labels: list[dict[str, Any]] = []
 
     def each(row: Mapping[str, Any]) -> None:
         rows.append({key: row.get(key) for key in bench.ROW})
-        files.write_tsv(options.out, bench.ROW, [_written(one) for one in rows])
+        labels.extend(_labels(row))
+        files.write_tsv(options.out, bench.ROW, rows)
+        by_label = options.out.with_name(f"{options.out.stem}_labels.tsv")
+        files.write_tsv(by_label, bench.LABEL_ROW, labels)
         print(_progress(row), file=sys.stderr, flush=True)
 
     bench.run(chosen, names, setup, each)
@@ -85,11 +89,9 @@ def head(
     ]
 
 
-def _written(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
-        for key, value in row.items()
-    }
+def _labels(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    same = {"pair": row["pair"], "method": row["method"]}
+    return [{**same, "label": label, **scores} for label, scores in row.get("labels", {}).items()]
 
 
 def _progress(row: Mapping[str, Any]) -> str:

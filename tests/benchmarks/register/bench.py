@@ -64,6 +64,7 @@ ROW = (
     "pair", "method", "dice", "hd95_mm", "tre_mm", "folded_share", "log_jacobian_sd",
     "inverse_consistency_mm", "seconds", "peak_mb", "version", "error",
 )  # fmt: skip
+LABEL_ROW = ("pair", "method", "label", "dice", "hd95_mm")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def run(
         pairs: what to register.
         names: keys of :data:`METHODS`.
         setup: the rest.
-        each: called with a row after each method; ``error`` is empty where it went well.
+        each: called with a row after each method: :data:`ROW`, and ``labels`` with the scores of
+            each label; ``error`` is empty where it went well.
     """
     for pair in pairs:
         try:
@@ -198,9 +200,11 @@ def measure(name: str, start: Start, setup: Setup) -> dict[str, Any]:
     if not np.isfinite(sitk.GetArrayViewFromImage(warp)).all():
         raise JobError("the warp is not finite")
     found = Registration(start.affine, warp, inverse)
+    labels = scores.overlap_scores(found, start.moving_labels, start.fixed_labels)
     row = {
         **cost,
-        **scores.overlap_scores(found, start.moving_labels, start.fixed_labels),
+        "labels": labels,
+        **scores.label_means(labels),
         **scores.regularity_scores(found, start.mask, has_inverse),
         "error": "",
     }

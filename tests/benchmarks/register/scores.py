@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -21,8 +22,8 @@ Labels = NDArray[np.integer]
 
 def label_scores(
     moved: Labels, fixed: Labels, wanted: list[int], spacing: tuple[float, ...]
-) -> dict[str, float]:
-    """Dice and 95th percentile of the Hausdorff distance, means over labels.
+) -> dict[int, dict[str, float]]:
+    """Dice and 95th percentile of the Hausdorff distance of each label.
 
     Args:
         moved: moving labels on the fixed grid, (z, y, x).
@@ -31,10 +32,10 @@ def label_scores(
         spacing: mm along z, y, x.
 
     Returns:
-        ``dice``, where a label that was lost counts 0, and ``hd95_mm``, which leaves such out.
+        label → ``dice`` and ``hd95_mm``; 0 and NaN for a label that was lost.
     """
     boxes = [ndimage.find_objects(labels) for labels in (moved, fixed)]
-    dice, distance = [], []
+    result = {}
     for label in wanted:
         found = [box[label - 1] for box in boxes if label <= len(box) and box[label - 1]]
         box = tuple(
@@ -42,12 +43,19 @@ def label_scores(
             for axis in range(3)
         )
         pair = moved[box] == label, fixed[box] == label
-        dice.append(overlap(*pair, voxel_ml=1.0)["dice"])
-        distance.append(surface_measures(*pair, spacing)["hd95"])
-    finite = [value for value in distance if math.isfinite(value)]
+        result[label] = {
+            "dice": overlap(*pair, voxel_ml=1.0)["dice"],
+            "hd95_mm": surface_measures(*pair, spacing)["hd95"],
+        }
+    return result
+
+
+def label_means(found: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """Means over labels; a distance that is not defined is left out."""
+    distances = [score["hd95_mm"] for score in found.values() if math.isfinite(score["hd95_mm"])]
     return {
-        "dice": float(np.mean(dice)),
-        "hd95_mm": float(np.mean(finite)) if finite else math.nan,
+        "dice": float(np.mean([score["dice"] for score in found.values()])),
+        "hd95_mm": float(np.mean(distances)) if distances else math.nan,
     }
 
 
@@ -59,8 +67,8 @@ def shared_labels(moving: sitk.Image, fixed: sitk.Image) -> list[int]:
 
 def overlap_scores(
     found: Registration, moving_labels: sitk.Image, fixed_labels: sitk.Image
-) -> dict[str, float]:
-    """Scores of the moving labels, resampled once by affine and warp, nearest neighbour."""
+) -> dict[int, dict[str, float]]:
+    """Scores of each moving label, resampled once by affine and warp, nearest neighbour."""
     moved = images.resample(moving_labels, fixed_labels, forward_transform(found), labels=True)
     arrays = [sitk.GetArrayFromImage(image).astype(np.int32) for image in (moved, fixed_labels)]
     wanted = shared_labels(moving_labels, fixed_labels)
