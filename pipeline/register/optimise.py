@@ -23,6 +23,10 @@ from pipeline.register.frame import Frame
 
 #: Adam's decay of the mean and of the square of the gradient.
 BETAS = (0.9, 0.99)
+#: Mean squared gradient, in means of the image, below which a place counts as flat. With 0.001
+#: in place of 10, structures that an image does not show were left worse than greedy leaves them
+#: (Dice 0.64 and 0.72), and the error on the phantom's known fields was half as large again.
+FLOOR = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,9 @@ class Settings:
     iterations: Sequence[int]
     similarity: Literal["auto", "lncc", "mind"] = "auto"
     window: int = 5
-    step: float = 0.4
+    step: float = 0.35
     smoothing: float = 1.0
-    field_smoothing: float = 0.6
+    field_smoothing: float = 0.75
 
 
 @torch.no_grad()
@@ -91,10 +95,13 @@ def _level(
 
 
 def _adaptive(mean: Tensor, square: Tensor, number: int, longest: float) -> Tensor:
-    """Adam's step, no component of it much longer than ``longest``."""
-    unbiased = (square / (1 - BETAS[1] ** number)).sqrt_()
-    # a floor well below the strong places keeps noise in flat ones from walking
-    floor = 1e-3 * unbiased.mean() + torch.finfo(unbiased.dtype).tiny
-    step = mean.div(unbiased.add_(floor)).div_(1 - BETAS[0] ** number)
+    """Adam's step, no longer than ``longest``.
+
+    Where the gradient is weak against the image's mean, Adam alone would step as far as anywhere:
+    flat places would follow their noise. There the step shrinks with the gradient.
+    """
+    unbiased = square / (1 - BETAS[1] ** number)
+    floor = FLOOR * unbiased.mean() + torch.finfo(unbiased.dtype).tiny
+    step = mean / unbiased.add_(floor).sqrt_() / (1 - BETAS[0] ** number)
     length = step.square().sum(dim=1, keepdim=True).sqrt_().clamp_min_(1.0)
     return step.mul_(longest).div_(length)

@@ -75,7 +75,7 @@ def _networks(params: Mapping[str, Any], seed: int) -> dict[str, torch.nn.Module
     chosen = params["network"]
     made = {NAME: networks.build(chosen["architecture"], chosen["arguments"])}
     if any(entry["name"] == "adversarial" for entry in params["learning"]["losses"]):
-        made[CRITIC] = networks.build("critic", {"channels": 2})
+        made[CRITIC] = networks.build("critic", {"inputs": 2})
     return made
 
 
@@ -153,7 +153,7 @@ def _scores(
     with torch.no_grad():
         for number in range(len(pairs)):
             sample = data.collate([pairs[number]])
-            scores = recipe.scores({**recipe.networks, NAME: network}, sample)
+            scores = recipe.judged({**recipe.networks, NAME: network}, sample)
             for name, value in scores.items():
                 found.setdefault(name, []).append(value)
     return {name: bundle.Score.of(values) for name, values in found.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from pipeline import images
-from pipeline.register import fields
+from pipeline.register import fields, transforms
 from pipeline.register.fields import Registration
 
 
@@ -107,3 +109,37 @@ def error(found: Registration, truth: Registration, mask: sitk.Image) -> float:
     ]
     distance = np.linalg.norm(maps[0] - maps[1], axis=-1)
     return float(distance[images.bool_array(mask)].mean())
+
+
+def check_applied_alike(
+    found: Registration,
+    moving: tuple[sitk.Image, sitk.Image],
+    fixed: tuple[sitk.Image, sitk.Image],
+    folder: Path,
+    *,
+    inverse: bool,
+) -> None:
+    """ANTs, given our files, moves an image as SimpleITK does."""
+    import ants
+
+    paths = transforms.fixed_paths(folder)
+    transforms.write_affine(found.affine, paths.affine)
+    transforms.write_field(found.warp, paths.warp)
+    transforms.write_field(found.inverse_warp, paths.inverse_warp)
+    loaded = transforms.load(paths)
+    if inverse:
+        source, target, mask = fixed[0], moving[0], moving[1]
+        ours = images.resample(source, target, fields.backward_transform(loaded), order=1)
+        listed, inverted = [str(paths.affine), str(paths.inverse_warp)], [True, False]
+    else:
+        source, target, mask = moving[0], fixed[0], fixed[1]
+        ours = images.resample(source, target, fields.forward_transform(loaded), order=1)
+        listed, inverted = [str(paths.warp), str(paths.affine)], [False, False]
+    theirs = ants.apply_transforms(
+        ants.from_sitk(target), ants.from_sitk(source), listed, "linear", whichtoinvert=inverted
+    )
+    difference = np.abs(images.array(ours) - images.array(ants.to_sitk(theirs)))
+    assert difference[images.bool_array(mask)].max() < 1e-3
+    # and the direction matters: without the transforms the images differ
+    apart = np.abs(images.array(images.resample(source, target, order=1)) - images.array(ours))
+    assert apart[images.bool_array(mask)].mean() > 0.03

@@ -70,29 +70,7 @@ def test_inverse_brings_points_back(syn: Registration) -> None:
 def test_ants_and_simpleitk_apply_our_files_alike(
     syn: Registration, tmp_path: Path, inverse: bool
 ) -> None:
-    import ants
-
-    paths = transforms.fixed_paths(tmp_path)
-    transforms.write_affine(syn.affine, paths.affine)
-    transforms.write_field(syn.warp, paths.warp)
-    transforms.write_field(syn.inverse_warp, paths.inverse_warp)
-    loaded = transforms.load(paths)
-    if inverse:
-        source, target, mask = FIXED[0], MOVING[0], MOVING[1]
-        ours = images.resample(source, target, fields.backward_transform(loaded), order=1)
-        listed, inverted = [str(paths.affine), str(paths.inverse_warp)], [True, False]
-    else:
-        source, target, mask = MOVING[0], FIXED[0], FIXED[1]
-        ours = images.resample(source, target, fields.forward_transform(loaded), order=1)
-        listed, inverted = [str(paths.warp), str(paths.affine)], [False, False]
-    theirs = ants.apply_transforms(
-        ants.from_sitk(target), ants.from_sitk(source), listed, "linear", whichtoinvert=inverted
-    )
-    difference = np.abs(images.array(ours) - images.array(ants.to_sitk(theirs)))
-    assert difference[images.bool_array(mask)].max() < 1e-3
-    # and the direction matters: without the transforms the images differ
-    apart = np.abs(images.array(images.resample(source, target, order=1)) - images.array(ours))
-    assert apart[images.bool_array(mask)].mean() > 0.03
+    cases.check_applied_alike(syn, MOVING, FIXED, tmp_path, inverse=inverse)
 
 
 def test_crop_and_paste_keep_physical_space() -> None:

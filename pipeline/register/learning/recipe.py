@@ -77,7 +77,12 @@ class RegistrationRecipe:
         return {"loss": total, **named}
 
     def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
-        """The loss at the finest level, overlap of the labels, share of folds."""
+        """What every pair has: the loss at the finest level and the share of folds."""
+        found = self.judged(networks, batch)
+        return {name: found[name] for name in ("loss", "folds")}
+
+    def judged(self, networks: Networks, batch: Any) -> dict[str, float]:
+        """The scores, and each term of the loss that this pair can have."""
         moving, fixed = batch["moving"], batch["fixed"]
         found = networks[NAME](moving, fixed)
         outcome = self._outcome(batch, moving, found)
@@ -141,7 +146,7 @@ class RegistrationRecipe:
         labels = batch.get("moving_labels") if moving_labels is None else moving_labels
         fixed_labels = batch.get("fixed_labels")
         return Outcome(
-            moving=moving,
+            moving=_cut(moving, box) if box else moving,
             fixed=fixed,
             warped=warp(moving, places),
             displacement=found.deformable,
