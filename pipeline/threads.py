@@ -19,8 +19,15 @@ def announce() -> None:
     os.environ.setdefault(VARIABLE, str(max(1, count)))
 
 
+def count() -> int:
+    """Threads that :func:`announce` found; one where it was not called."""
+    return int(os.environ.get(VARIABLE, "1"))
+
+
 def use_threads() -> None:
-    """Let torch use the threads that :func:`announce` found; one where it was not called."""
+    """Let SimpleITK and torch use them. ANTs is left alone: its sums depend on their number."""
+    import SimpleITK as sitk  # noqa: N813
     import torch
 
-    torch.set_num_threads(int(os.environ.get(VARIABLE, "1")))
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(count())
+    torch.set_num_threads(count())

@@ -15,7 +15,6 @@ from pipeline.register.fields import Registration
 from pipeline.register.frame import Frame, make_frame, to_itk
 from pipeline.register.network import Network, physical
 from pipeline.register.optimise import Settings, optimise
-from pipeline.threads import use_threads
 
 
 class Deformer:
@@ -43,7 +42,6 @@ class Deformer:
         Raises:
             VoxelwayError: E-SIGNAL when a brain has no positive values.
         """
-        use_threads()
         frame = make_frame(moving, fixed, masks, affine, self._spacing(fixed))
         start: Tensor | None = None
         if self.network is not None:

@@ -19,7 +19,6 @@ from pipeline import images
 from pipeline.networks.filters import coarser
 from pipeline.networks.spatial import resize
 from pipeline.register.engine import cropped, normalized
-from pipeline.register.fields import field_like
 
 #: Order and sense of the axes of the template that networks are trained on.
 ORIENTATION = "LPS"
@@ -89,8 +88,8 @@ def make_frame(
 def _sampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Tensor:
     new, old = grid.GetSpacing()[0], np.asarray(image.GetSpacing())
     if (old < 0.75 * new).any():
-        sigma = np.where(old < 0.75 * new, ANTI_ALIAS * new, 1e-3 * old)
-        image = sitk.SmoothingRecursiveGaussian(image, sigma.tolist())
+        sigma = np.where(old < 0.75 * new, ANTI_ALIAS * new, 0.0)
+        image = sitk.DiscreteGaussian(image, (sigma**2).tolist())
     values = images.array(images.resample(image, grid, transform, order=1))
     return torch.from_numpy(values)[None, None]
 
@@ -107,9 +106,13 @@ def to_itk(displacement: Tensor, frame: sitk.Image, fixed: sitk.Image) -> sitk.I
     values = _tapered(resize(displacement.cpu(), size)[0].numpy())
     # components z, y, x in voxels become x, y, z in mm along the axes, then along LPS
     along = np.moveaxis(values[::-1], 0, -1) * np.asarray(frame.GetSpacing())
-    direction = np.asarray(frame.GetDirection()).reshape(3, 3)
-    field = field_like(along @ direction.T, frame)
-    return sitk.Resample(field, fixed, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, 0.0)
+    direction = np.asarray(frame.GetDirection(), dtype=np.float32).reshape(3, 3)
+    vectors = np.ascontiguousarray(along.astype(np.float32) @ direction.T)
+    field = sitk.GetImageFromArray(vectors, isVector=True)
+    field.CopyInformation(frame)
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    whole = sitk.Resample(field, fixed, identity, sitk.sitkLinear, 0.0)
+    return sitk.Cast(whole, sitk.sitkVectorFloat64)
 
 
 def _tapered(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ from pipeline.register.names import known_template
 from pipeline.register.protocol import Method
 from pipeline.register.template import read_template
 from pipeline.task import Task, UnitTask
+from pipeline.threads import use_threads
 
 NAME = "register"
 REQUIRES = ("superres",)
@@ -82,6 +83,7 @@ class Outputs:
 
 def prepare(params: Mapping[str, Any], model: Path | None) -> Prepared:
     """Make the method ready."""
+    use_threads()
     return Prepared(methods.create(NAME, params["method"], params, model), params)
 
 
@@ -166,14 +168,15 @@ def register(task: Task, prepared: Prepared, pair: Pair, where: str) -> Outcome:
         "after": forward_transform(found),
     }
     stages = {name: onto_fixed(pair, transform) for name, transform in maps.items()}
-    numbers = measure(found, pair.fixed, pair.fixed_mask, stages)
+    determinant = jacobian(found.warp)
+    numbers = measure(found, pair.fixed, pair.fixed_mask, stages, determinant)
     findings = gate(numbers, prepared.params, where)
     for finding in findings:
         task.warn(finding.text)
     numbers["flags"] = [finding.flag for finding in findings]
     numbers["seconds"] = round(task.seconds, 2)
     after, affine = stages["after"][0], stages["affine"][0]
-    return Outcome(found, after, affine, jacobian(found.warp), numbers)
+    return Outcome(found, after, affine, determinant, numbers)
 
 
 def onto_fixed(pair: Pair, transform: sitk.Transform) -> tuple[sitk.Image, sitk.Image]:

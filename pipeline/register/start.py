@@ -69,6 +69,6 @@ def _coarse(image: sitk.Image, mask: sitk.Image) -> tuple[sitk.Image, sitk.Image
     if np.allclose(old, new):
         return image, mask
     grid = images.spaced_grid(image, (float(new[0]), float(new[1]), float(new[2])))
-    sigma = np.where(new > old, 0.35 * new, 1e-3 * old)
-    smooth = sitk.SmoothingRecursiveGaussian(sitk.Cast(image, sitk.sitkFloat32), sigma.tolist())
+    sigma = np.where(new > old, 0.35 * new, 0.0)
+    smooth = sitk.DiscreteGaussian(sitk.Cast(image, sitk.sitkFloat32), (sigma**2).tolist())
     return images.resample(smooth, grid, order=1), images.resample(mask, grid, labels=True)
