@@ -18,11 +18,14 @@ from pipeline.fingerprint import code_fingerprint
 from pipeline.ingest.manifest import read_manifest
 from pipeline.models import training_folder
 from pipeline.paths import Results, Unit
+from pipeline.register.learning import features, teacher
 from pipeline.register.learning.cases import Case, read_cases
 from pipeline.register.learning.draw import Pairs
-from pipeline.register.learning.lattice import lattice
+from pipeline.register.learning.features import AUTOENCODER
+from pipeline.register.learning.lattice import Lattice, lattice
 from pipeline.register.learning.recipe import CRITIC, NAME, RegistrationRecipe
 from pipeline.register.learning.sources import Source
+from pipeline.register.learning.teacher import Taught
 from pipeline.training import bundle, data
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import Fitted, fit
@@ -42,46 +45,70 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
         results: results folder whose training split is used beside ``learning.data``; or None.
 
     Raises:
-        VoxelwayError: E-TRAIN-DATA for too few subjects, E-TRAIN-SPLIT, and those of
+        VoxelwayError: E-TRAIN-DATA for too few subjects, E-TRAIN-SPLIT, E-CONFIG-VALUE, E-METHOD
+            and E-MODEL-MISSING for a teacher that teaches nothing, and those of
             :func:`pipeline.training.trainer.fit`.
     """
     seed, learning = int(params.get("seed", 0)), params["learning"]
     plan = Plan.of(params["training"], seed)
-    code = code_fingerprint(MODULE)
+    # what is wrong with the teacher is told before the images are aligned
+    lessons = teacher.mark(params) if teacher.asked(params) else ""
     work = training_folder(out)
-    sides = _sides(params, results, work / "cases")
+    place = lattice(float(params["network"]["spacing"]), str(params["template"]))
+    sides = _sides(params, results, place, work / "cases")
+    taught = teacher.sides(params, sides, place, work / "cases")
+    samples, held_out = _samples(learning, sides, taught, plan)
     made = _networks(params, seed)
+    code = code_fingerprint(MODULE)
+    identity = _identity(params, sides, code + lessons)
+    if AUTOENCODER in made:
+        first = features.Reconstruction(made[AUTOENCODER], identity)
+        steps = int(learning["autoencoder_steps"])
+        features.train(first, (samples, held_out), plan, steps, work / AUTOENCODER)
     recipe = RegistrationRecipe(
         made[NAME],
         learning["losses"],
         {name: network for name, network in made.items() if name != NAME},
-        _identity(params, sides, code),
+        identity,
         int(learning["window"]),
     )
-    shares, few = learning["pairs"], int(learning["structures"])
-    train_side = Pairs(sides[0], shares, plan.batch, seed, few)
-    validation_side = Pairs(sides[1], shares, 1, seed + 1)
-    samples = data.SeededSamples(train_side, seed)
-    held_out = data.SeededSamples(validation_side, seed + 1, int(learning["validation_pairs"]))
     fitted = fit(recipe, samples, held_out, plan, work)
     about = _about(params, sides, _scores(recipe, fitted, held_out), code)
     bundle.write(out, fitted, recipe.metric, plan, about)
     return Exit.DONE
 
 
+def _samples(
+    learning: Mapping[str, Any],
+    sides: Sequence[Sequence[Case]],
+    taught: Sequence[Sequence[Taught]],
+    plan: Plan,
+) -> tuple[data.SeededSamples, data.SeededSamples]:
+    """Pairs to train on, without end, and those to validate on."""
+    shares, few, seed = learning["pairs"], int(learning["structures"]), plan.seed
+    drawn = Pairs(sides[0], shares, plan.batch, seed, few, taught[0])
+    held_out = Pairs(sides[1], shares, 1, seed + 1, taught=taught[1])
+    count = int(learning["validation_pairs"])
+    return data.SeededSamples(drawn, seed), data.SeededSamples(held_out, seed + 1, count)
+
+
 def _networks(params: Mapping[str, Any], seed: int) -> dict[str, torch.nn.Module]:
-    """The network, and a critic where a loss asks for one; same seed, same weights."""
+    """The network, and what losses ask beside it; same seed, same weights."""
     torch.manual_seed(seed)
     chosen = params["network"]
     made = {NAME: networks.build(chosen["architecture"], chosen["arguments"])}
-    if any(entry["name"] == "adversarial" for entry in params["learning"]["losses"]):
+    asked = {entry["name"] for entry in params["learning"]["losses"]}
+    if "adversarial" in asked:
         made[CRITIC] = networks.build("critic", {"inputs": 2})
+    if "features" in asked:
+        made[AUTOENCODER] = networks.build("autoencoder", {})
     return made
 
 
-def _sides(params: Mapping[str, Any], results: Path | None, cache: Path) -> list[list[Case]]:
+def _sides(
+    params: Mapping[str, Any], results: Path | None, place: Lattice, cache: Path
+) -> list[list[Case]]:
     """Training and validation cases; no subject is on both sides."""
-    place = lattice(float(params["network"]["spacing"]), str(params["template"]))
     sides: list[list[Case]] = [[], []]
     given = [Source.of(entry) for entry in params["learning"]["data"]]
     for source in given:
@@ -145,15 +172,15 @@ def _scores(
     recipe: RegistrationRecipe, fitted: Fitted, pairs: data.SeededSamples
 ) -> dict[str, bundle.Score]:
     """Scores of the best weights on the validation pairs, with intervals."""
-    network = recipe.networks[NAME]
-    weights = {key: torch.from_numpy(value.copy()) for key, value in fitted.weights[NAME].items()}
-    network.load_state_dict(weights)
-    network.eval().to("cpu")
+    for name, network in recipe.networks.items():
+        weights = {key: torch.from_numpy(v.copy()) for key, v in fitted.weights[name].items()}
+        network.load_state_dict(weights)
+        network.eval().to("cpu")
     found: dict[str, list[float]] = {}
     with torch.no_grad():
         for number in range(len(pairs)):
             sample = data.collate([pairs[number]])
-            scores = recipe.judged({**recipe.networks, NAME: network}, sample)
+            scores = recipe.judged(recipe.networks, sample)
             for name, value in scores.items():
                 found.setdefault(name, []).append(value)
     return {name: bundle.Score.of(values) for name, values in found.items()}

@@ -17,13 +17,15 @@ from pipeline.bundles import read_bundle
 from pipeline.bundles.networks import load
 from pipeline.errors import VoxelwayError
 from pipeline.networks.spatial import warp
-from pipeline.register.learning import draw
+from pipeline.register.learning import draw, features
 from pipeline.register.learning.anatomy import STRUCTURES
 from pipeline.register.learning.cases import FULL, Case
 from pipeline.register.learning.draw import Pairs
 from pipeline.register.learning.recipe import RegistrationRecipe
 from pipeline.register.learning.sources import Source, find
-from pipeline.training.data import collate
+from pipeline.training.data import SeededSamples, collate
+from pipeline.training.plan import Plan
+from pipeline.training.trainer import fit
 
 SHAPE = (20, 24, 22)
 
@@ -163,6 +165,33 @@ def test_scores_of_no_motion_are_those_of_the_pair() -> None:
     assert scores["folds"] == 0 and scores["loss"] > 0
 
 
+def test_an_autoencoder_learns_first_and_is_left_alone_then(tmp_path: Path) -> None:
+    pairs = Pairs(IMAGES, {"images": 1.0}, 1, 0)
+    data = SeededSamples(pairs, 0), SeededSamples(pairs, 1, 2)
+    plan = Plan(steps=2, batch=1, learning_rate=0.01, validate_every=50, patience=1)
+    torch.manual_seed(0)
+    encoder = networks.build("autoencoder", {"features": [4, 4]})
+    first = features.Reconstruction(encoder, "test")
+    batch = collate([one("images", 7)])
+    before = first.scores(first.networks, batch)["loss"]
+    features.train(first, data, plan, 60, tmp_path / "first")
+    assert first.scores(first.networks, batch)["loss"] < 0.5 * before
+    learned = {name: values.clone() for name, values in encoder.state_dict().items()}
+
+    network = networks.build("voxelmorph", {"encoder": [4], "decoder": [4], "final": [4]})
+    started = {name: values.clone() for name, values in network.state_dict().items()}
+    terms = [{"name": "features"}]
+    recipe = RegistrationRecipe(network, terms, {"autoencoder": encoder}, "test")
+    fit(recipe, *data, plan, tmp_path)
+    assert all(torch.equal(learned[n], values) for n, values in encoder.state_dict().items())
+    assert all(not torch.equal(started[n], values) for n, values in network.state_dict().items())
+
+    # the same again is read, not trained
+    again = networks.build("autoencoder", {"features": [4, 4]})
+    features.train(features.Reconstruction(again, "test"), data, plan, 60, tmp_path / "first")
+    assert all(torch.equal(learned[n], values) for n, values in again.state_dict().items())
+
+
 def test_sources(tmp_path: Path) -> None:
     for name in ("sub-01_desc-brain_T1w.nii.gz", "sub-02_T1w.nii.gz"):
         (tmp_path / name).touch()
@@ -216,6 +245,11 @@ def arguments(folders: Path, out: Path, **training: Any) -> list[str]:
     return ["train", "register", "--out", str(out), "--params", json.dumps(params)]
 
 
+def only(kind: str) -> dict[str, float]:
+    kinds = ("images", "labels", "contrasts", "simulated", "taught")
+    return {name: float(name == kind) for name in kinds}
+
+
 def test_from_folders_to_a_bundle(folders: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     assert cli.main(arguments(folders, out)) == 0
@@ -245,9 +279,46 @@ def test_an_adversary_takes_part(folders: Path, tmp_path: Path, adversary: bool)
         *losses,
         *([{"name": "adversarial", "weight": 0.1}] * adversary),
     ]
-    params["learning"]["pairs"] = {"images": 1, "labels": 0, "contrasts": 0, "simulated": 0}
+    params["learning"]["pairs"] = only("images")
     assert cli.main([*given[:-1], json.dumps(params)]) == 0
     columns = (out / "training.csv").read_text().splitlines()[0].split(",")
     assert ("critic/loss" in columns) == adversary
     # the critic stays behind
     assert all(name.startswith("register/") for name in read_bundle(out, "register").tensors)
+
+
+def test_features_of_an_autoencoder_are_compared(folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    given = arguments(folders, out, steps=1, validate_every=1)
+    params = json.loads(given[-1])
+    params["learning"]["losses"] = [{"name": "features"}, {"name": "diffusion"}]
+    params["learning"] |= {"pairs": only("images"), "autoencoder_steps": 2}
+    assert cli.main([*given[:-1], json.dumps(params)]) == 0
+    columns = (out / "training.csv").read_text().splitlines()[0].split(",")
+    assert "register/features" in columns and "autoencoder/loss" not in columns
+    assert "features" in read_bundle(out, "register").metadata["training"]["scores"]
+    assert all(name.startswith("register/") for name in read_bundle(out, "register").tensors)
+
+
+def test_fields_of_a_method_are_learned(folders: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    given = arguments(folders, out, steps=1, validate_every=1)
+    params = json.loads(given[-1])
+    losses = [{"name": "supervision"}, {"name": "lncc", "window": 5}]
+    teacher = {"method": "adaptive", "pairs": 2}
+    params["learning"] |= {"pairs": only("taught"), "teacher": teacher, "losses": losses}
+    params |= {"affine": "none", "optimisation": {"spacings": [12], "iterations": [3]}}
+    assert cli.main([*given[:-1], json.dumps(params)]) == 0
+    columns = (out / "training.csv").read_text().splitlines()[0].split(",")
+    assert {"register/supervision", "register/lncc"} < set(columns)
+    assert len(list(tmp_path.glob("*/cases/*-taught.npy"))) == 3  # two to train on, one to validate
+
+
+def test_taught_pairs_without_a_teacher(
+    folders: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments(folders, tmp_path / "bundle")
+    params = json.loads(given[-1])
+    params["learning"]["pairs"] = only("taught")
+    assert cli.main([*given[:-1], json.dumps(params)]) != 0
+    assert "learning.teacher.pairs is 0" in capfd.readouterr().err

@@ -19,6 +19,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.networks.spatial import affine_displacement, integrate, warp
 from pipeline.register.learning.anatomy import NOT_SCORED, STRUCTURES, TISSUES
 from pipeline.register.learning.cases import FULL, Case
+from pipeline.register.learning.teacher import Taught
 
 Floats = NDArray[np.float32]
 Sample = dict[str, Any]
@@ -38,10 +39,12 @@ class Pairs:
         cases: subjects of one side of the split.
         shares: kind of pair → how often: ``images`` (two images of one contrast), ``labels`` (two
             label maps, both drawn in one T1w-like contrast), ``contrasts`` (two label maps, two
-            contrasts), ``simulated`` (an image and itself under a known field).
+            contrasts), ``simulated`` (an image and itself under a known field), ``taught`` (two
+            images and the field that a training-free method found).
         batch: samples of a batch, which are all of one kind.
         seed: of the choice of kinds.
         structures: most structures of a pair of label maps that are handed on, at random; 0: all.
+        taught: pairs of the kind ``taught``, whose subjects are of the same side.
 
     Raises:
         VoxelwayError: E-TRAIN-DATA when the cases are too few for any kind.
@@ -54,6 +57,7 @@ class Pairs:
         batch: int,
         seed: int,
         structures: int = 0,
+        taught: Sequence[Taught] = (),
     ) -> None:
         contrasts = {case.contrast for case in cases if case.image is not None}
         groups = [
@@ -62,11 +66,13 @@ class Pairs:
         self.images = [group for group in groups if len(group) > 1]
         self.singles = [case for case in cases if case.image is not None]
         self.labelled = [case for case in cases if case.shares is not None]
+        self.taught = taught
         enough = {
             "images": bool(self.images),
             "labels": len(self.labelled) > 1,
             "contrasts": len(self.labelled) > 1,
             "simulated": bool(self.singles),
+            "taught": bool(taught),
         }
         kept = {kind: float(share) for kind, share in shares.items() if enough[kind] and share > 0}
         if not kept:
@@ -122,6 +128,18 @@ class Pairs:
             "moving": _exposed(moving, rng),
             "fixed": _exposed(fixed, rng),
             "target_field": field,
+            "alike": True,
+        }
+
+    def _taught(self, rng: np.random.Generator) -> Sample:
+        known = self.taught[int(rng.integers(len(self.taught)))]
+        fixed = _image(known.fixed)
+        return {
+            "moving": _exposed(_image(known.moving), rng),
+            "fixed": _exposed(fixed, rng),
+            "target_field": np.load(known.field, allow_pickle=False),
+            # in the background a method's field is what its smoothing left there
+            "target_mask": (fixed > 0).astype(np.float32),
             "alike": True,
         }
 

@@ -34,7 +34,8 @@ class RegistrationRecipe:
     Args:
         network: of pipeline.networks, called with (moving, fixed).
         terms: entries of ``register.learning.losses``.
-        others: networks that losses ask beside it (critic, autoencoder), by name.
+        others: networks that losses ask beside it, by name: a critic, which learns along, and an
+            auto-encoder, which stays as it is.
         identity: hash of configuration, code and data.
         window: edge in voxels of the box at the finest level of a pyramid that a step looks at
             (0: all of it): a step there costs more than all others together.
@@ -156,6 +157,7 @@ class RegistrationRecipe:
             labels_warped=None if labels is None else warp(_shares(labels), places),
             labels_fixed=None if fixed_labels is None else _shares(fixed_labels),
             target_field=batch.get("target_field"),
+            target_mask=batch.get("target_mask"),
         )
 
 

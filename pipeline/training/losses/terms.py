@@ -178,8 +178,8 @@ class Supervision:
 class Features:
     """Mean squared difference of an auto-encoder's features, see :mod:`networks.autoencoder`.
 
-    Yoo et al. 2017 (ssEMnet), doi:10.1007/978-3-319-67558-9_29. The network belongs to no player
-    of the training, so that it stays as it is.
+    Yoo et al. 2017 (ssEMnet), doi:10.1007/978-3-319-67558-9_29. The network was trained before and
+    belongs to no player of the training, so that it stays as it is.
     """
 
     def __init__(self, network: str = "autoencoder") -> None:
