@@ -110,7 +110,7 @@ class Task:
             "Model": self.model,
             "Versions": _versions(),
             "Seconds": round(self.seconds, 2),
-            "PeakMemoryMB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "PeakMemoryMB": peak_memory_mb(),
             "Device": self.device,
             "Seed": self.params.get("seed", 0),
             "Sha256": {path.name: digest},
@@ -182,3 +182,8 @@ def _versions() -> dict[str, str]:
         if module in sys.modules:
             found[distribution] = importlib.metadata.version(distribution)
     return found
+
+
+def peak_memory_mb() -> int:
+    """Largest resident memory of this process so far, MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -25,7 +25,7 @@ from pipeline.register.metrics import measure
 from pipeline.register.names import known_template
 from pipeline.register.protocol import Method
 from pipeline.register.template import read_template
-from pipeline.task import Task, UnitTask
+from pipeline.task import Task, UnitTask, peak_memory_mb
 from pipeline.threads import use_threads
 
 NAME = "register"
@@ -175,6 +175,7 @@ def register(task: Task, prepared: Prepared, pair: Pair, where: str) -> Outcome:
         task.warn(finding.text)
     numbers["flags"] = [finding.flag for finding in findings]
     numbers["seconds"] = round(task.seconds, 2)
+    numbers["peak_memory_mb"] = peak_memory_mb()
     after, affine = stages["after"][0], stages["affine"][0]
     return Outcome(found, after, affine, determinant, numbers)
 
