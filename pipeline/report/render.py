@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,16 @@ def script_json(value: Any) -> str:
     return text
 
 
-def render(template: str, script: str, context: Mapping[str, Any]) -> str:
+def render(template: str, scripts: str | Sequence[str], context: Mapping[str, Any]) -> str:
     """Fill a template.
 
     Args:
         template: file of the assets folder.
-        script: the page's script, a file of the assets folder.
+        scripts: the page's own script or scripts, in order, files of the assets folder.
         context: values.
     """
-    code = asset("common.js") + asset(script)
+    names = [scripts] if isinstance(scripts, str) else scripts
+    code = "".join(asset(name) for name in ("common.js", *names))
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
