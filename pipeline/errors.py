@@ -42,6 +42,7 @@ CODES: dict[str, Code] = {
     "E-METHOD": Code(_C, "no such method in this stage"),
     "E-TEMPLATE": Code(_C, "no such template"),
     "E-MANIFEST": Code(_C, "the manifest does not have the columns it must have"),
+    "E-COMPARE-SAME": Code(_C, "a results folder is compared with itself"),
     # images
     "E-IMG-MISSING": Code(_R, "an input image does not exist"),
     "E-IMG-UNREADABLE": Code(_R, "an image can't be read"),
@@ -69,6 +70,9 @@ CODES: dict[str, Code] = {
     "E-MODEL-MISSING": Code(_R, "the model bundle does not exist or lacks a file"),
     "E-MODEL-CHECKSUM": Code(_R, "the model's weights are not those its metadata describes"),
     "E-MODEL-INPUT": Code(_R, "the model was made for another input"),
+    # comparison of two runs
+    "E-COMPARE-METRICS": Code(_R, "the results folder has no table of numbers"),
+    "E-COMPARE-NONE": Code(_R, "the results folders share no case"),
     # DICOM
     "E-DCM-FOLDER": Code(_R, "the DICOM folder is empty"),
     "E-DCM-NONE": Code(_R, "the folder holds no DICOM image"),
