@@ -12,13 +12,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline import __version__, threads
 from pipeline.errors import Exit, VoxelwayError, from_exception
+from pipeline.verbs import VERBS, StageVerb
 
 #: One thread a job keeps sums in one order; the workflow runs jobs side by side instead.
 THREADS = {
@@ -36,91 +36,6 @@ class Parser(argparse.ArgumentParser):
         """Report a wrong command line as E-USAGE, exit 2."""
         hint = f"`{self.prog} --help` tells the arguments"
         raise VoxelwayError("E-USAGE", message, hint=hint)
-
-
-@dataclass(frozen=True)
-class StageVerb:
-    """A verb that works on one file, on a list of files or on units of a results folder."""
-
-    stage: str
-    help: str
-    positionals: tuple[str, ...]
-    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
-    #: options that the file form hands to the stage, beside the positionals
-    row_options: tuple[str, ...] = ()
-    #: function of the stage module that serves the file form
-    function: str = "run_file"
-    #: row options whose value on the command line holds for every row of a batch without it
-    shared: tuple[str, ...] = ()
-
-
-def _spacing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--spacing", nargs=3, type=float, metavar=("X", "Y", "Z"), help="mm")
-
-
-def _mask(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mask", metavar="OUT_MASK", help="write the brain mask here")
-
-
-def _transform(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--registration", required=True, metavar="OUT_DIR", help="of `register`")
-    parser.add_argument("--labels", action="store_true", help="nearest neighbour, keep the type")
-    parser.add_argument("--inverse", action="store_true", help="from fixed to moving")
-
-
-def _target(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--target", metavar="SUFFIX", help="contrast to make, as FLAIR")
-
-
-def _uncertainty(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--uncertainty", metavar="OUT", help="write the entropy map here")
-
-
-def _labels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--labels", metavar="FILE", help="dseg.tsv with names of the labels")
-
-
-VERBS: dict[str, StageVerb] = {
-    "preprocess": StageVerb(
-        "preprocess",
-        "reorient, correct the bias field, find the brain, scale the intensities",
-        ("input", "output"),
-        _mask,
-        ("mask",),
-    ),
-    "denoise": StageVerb("denoise", "estimate the noise and remove it", ("input", "output")),
-    "superres": StageVerb(
-        "superres", "thick slices to isotropic voxels", ("input", "output"), _spacing, ("spacing",)
-    ),
-    "register": StageVerb(
-        "register",
-        "affine and diffeomorphic registration, both directions",
-        ("moving", "fixed", "output"),
-    ),
-    "transform": StageVerb(
-        "register",
-        "apply a registration to an image or to labels",
-        ("input", "reference", "output"),
-        _transform,
-        ("registration", "labels", "inverse"),
-        "run_transform",
-        ("registration", "labels", "inverse"),
-    ),
-    "synthesize": StageVerb(
-        "synthesize", "make a contrast that was not acquired", ("input", "output"), _target,
-        ("target",), shared=("target",),
-    ),
-    "segment": StageVerb(
-        "segment", "label tissues and lesions", ("input", "output"), _uncertainty, ("uncertainty",)
-    ),
-    "evaluate": StageVerb(
-        "evaluate", "compare with a reference", ("predicted", "reference", "output"), _labels,
-        ("labels",),
-    ),
-    "export-seg": StageVerb(
-        "export", "labels as DICOM SEG on their series", ("labels", "series", "output")
-    ),
-}  # fmt: skip
 
 
 def build_parser() -> Parser:
@@ -184,6 +99,12 @@ def _add_plain_verbs(verbs: Any) -> None:
     report.add_argument("--keep-going", action="store_true")
     report.set_defaults(run=_run_report)
 
+    compare = verbs.add_parser("compare", help="whether run B is better than run A, with a page")
+    compare.add_argument("results_a", type=Path, metavar="RESULTS_A")
+    compare.add_argument("results_b", type=Path, metavar="RESULTS_B")
+    compare.add_argument("--out", type=Path, metavar="DIR", help="default RESULTS_B/qc/compare")
+    compare.set_defaults(run=_run_compare)
+
     train = verbs.add_parser("train", help="train a model bundle")
     train.add_argument("stage", metavar="STAGE")
     train.add_argument("--method", help="learned method of the stage")
@@ -203,7 +124,7 @@ def _add_plain_verbs(verbs: Any) -> None:
 
     doctor = verbs.add_parser("doctor", help="what this machine can run, what is missing")
     doctor.set_defaults(run=_run_doctor)
-    for parser in (index, convert, ingest, report, train, template):
+    for parser in (index, convert, ingest, report, compare, train, template):
         _add_configuration(parser)
 
 
@@ -341,6 +262,13 @@ def _run_report(arguments: argparse.Namespace) -> int:
 
     params = _params(arguments, "report")
     return int(pages.write_pages(Results(arguments.results), params, [], cohort=arguments.cohort))
+
+
+def _run_compare(arguments: argparse.Namespace) -> int:
+    from pipeline.compare.verb import compare
+
+    seed = int(_params(arguments, "report")["seed"])
+    return compare(arguments.results_a, arguments.results_b, arguments.out, seed)
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
