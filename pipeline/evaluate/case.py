@@ -106,8 +106,7 @@ class Case:
 
     def air(self, image: sitk.Image) -> tuple[Mask, Mask]:
         """Head and air of a native image."""
-        head = quality.head_mask(image)
-        return head, quality.air_mask(sitk.GetArrayViewFromImage(image), head)
+        return quality.head_and_air(image)
 
     def true_native(self, suffix: str, grid: sitk.Image) -> sitk.Image:
         """The noise-free acquisition of a contrast, on the lattice of ``grid``."""

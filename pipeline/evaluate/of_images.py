@@ -14,8 +14,9 @@ from pipeline.evaluate.similarity import similarity
 
 Mask = NDArray[np.bool_]
 
-#: Measures of the tables; the file form gives all of them.
-SHOWN = ("psnr", "ssim")
+#: Measures of the tables; the file form gives all of them. Several scales need an isotropic grid.
+SHOWN = ("psnr", "ssim", "gms")
+ISOTROPIC = (*SHOWN, "ms_ssim")
 
 
 def denoise(case: Case) -> None:
@@ -90,4 +91,5 @@ def _compare(
     if baseline is not None:
         images.check_same_grid(baseline, reference, f"{case.task.unit.name} {stage} {suffix}")
         baselines = similarity(sitk.GetArrayViewFromImage(baseline), truth, region)
-    case.table.add_all(stage, suffix, values, baselines, only=SHOWN)
+    shown = SHOWN if stage == "denoise" else ISOTROPIC
+    case.table.add_all(stage, suffix, values, baselines, only=shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline import images
 from pipeline.evaluate.case import Case
+from pipeline.evaluate.detection import detection
 from pipeline.evaluate.overlap import overlap
 from pipeline.evaluate.surface import surface_measures
 from pipeline.labels import TISSUES
@@ -18,7 +20,23 @@ LabelArray = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 
 #: Measures of the tables; the file form gives all of them.
-SHOWN = ("dice", "hd95", "asd", "volume_error", "volume_error_percent")
+SHOWN = (
+    "dice",
+    "sensitivity",
+    "precision",
+    "surface_dice",
+    "hd95",
+    "asd",
+    "volume_error",
+    "volume_error_percent",
+)
+SHOWN_BRAIN = ("dice", "surface_dice", "hd95")
+#: Measures that every label of the reference has, found or not: their mean leaves no label out.
+AVERAGED = ("dice", "jaccard", "sensitivity", "surface_dice")
+SHOWN_MEAN = ("dice", "surface_dice")
+#: Labels that are lesion: its parts are found together or not at all.
+LESION = tuple(label.index for label in TISSUES if label.name.startswith("lesion"))
+WHOLE_LESION = "whole-lesion"
 
 
 def voxel_ml(image: sitk.Image) -> float:
@@ -26,22 +44,34 @@ def voxel_ml(image: sitk.Image) -> float:
     return float(np.prod(image.GetSpacing())) / 1000.0
 
 
-def measures(predicted: Mask, reference: Mask, grid: sitk.Image) -> dict[str, float]:
-    """Every overlap and surface measure of two masks on the same grid."""
+def measures(
+    predicted: Mask, reference: Mask, grid: sitk.Image, tolerance: float
+) -> dict[str, float]:
+    """Every overlap and surface measure of two masks on the same grid.
+
+    Args:
+        predicted: mask (z, y, x).
+        reference: mask of the same shape.
+        grid: image with their spacing.
+        tolerance: mm, that of the surface Dice.
+    """
     spacing = grid.GetSpacing()[::-1]
     return {
         **overlap(predicted, reference, voxel_ml(grid)),
-        **surface_measures(predicted, reference, spacing),
+        **surface_measures(predicted, reference, spacing, tolerance),
     }
 
 
-def mean_dice(per_label: dict[str, dict[str, float]], present: list[str]) -> float:
-    """Mean Dice over the labels that the reference has; NaN when it has none.
+def means(per_label: Mapping[str, Mapping[str, float]], present: Sequence[str]) -> dict[str, float]:
+    """Means over the labels that the reference has; NaN when it has none.
 
     A label that only the prediction has shows in its own row.
     """
-    values = [per_label[name]["dice"] for name in present]
-    return float(np.mean(values)) if values else math.nan
+    if not present:
+        return dict.fromkeys(AVERAGED, math.nan)
+    return {
+        name: float(np.mean([per_label[label][name] for label in present])) for name in AVERAGED
+    }
 
 
 def brain(case: Case) -> None:
@@ -51,7 +81,13 @@ def brain(case: Case) -> None:
     case.table.add("preprocess", "volume", "brain", np.count_nonzero(found) * voxel_ml(mask))
     if case.truth is not None:
         true = case.true_brain(case.anchor, mask)
-        case.table.add("preprocess", "dice", "brain", overlap(found, true, 1.0)["dice"])
+        values = measures(found, true, mask, tolerance(case))
+        case.table.add_all("preprocess", "brain", values, only=SHOWN_BRAIN)
+
+
+def tolerance(case: Case) -> float:
+    """The surface Dice's tolerance in mm."""
+    return float(case.task.params["surface_tolerance"])
 
 
 def segment(case: Case) -> None:
@@ -74,12 +110,16 @@ def _against_truth(
     case: Case, grid: sitk.Image, arrays: tuple[LabelArray, LabelArray, LabelArray]
 ) -> None:
     fine, coarse, true = arrays
-    after, before = {}, {}
+    after, before, limit = {}, {}, tolerance(case)
     for label in TISSUES:
         reference = true == label.index
-        after[label.name] = measures(fine == label.index, reference, grid)
-        before[label.name] = measures(coarse == label.index, reference, grid)
+        after[label.name] = measures(fine == label.index, reference, grid, limit)
+        before[label.name] = measures(coarse == label.index, reference, grid, limit)
         case.table.add_all("segment", label.name, after[label.name], before[label.name], only=SHOWN)
     present = [label.name for label in TISSUES if (true == label.index).any()]
-    means = mean_dice(after, present), mean_dice(before, present)
-    case.table.add("segment", "dice", "mean", *means)
+    both = means(after, present), means(before, present)
+    case.table.add_all("segment", "mean", *both, only=SHOWN_MEAN)
+    share = float(case.task.params["lesion_overlap"])
+    lesions = [np.isin(labels, LESION) for labels in arrays]
+    found = [detection(mask, lesions[2], share) for mask in lesions[:2]]
+    case.table.add_all("segment", WHOLE_LESION, *found)

@@ -7,7 +7,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from pipeline import images
-from pipeline.evaluate import geometry, quality
+from pipeline.evaluate import artefacts, geometry, quality
 from pipeline.evaluate.case import Case
 
 Mask = NDArray[np.bool_]
@@ -16,13 +16,22 @@ ORIENTATION = "LPS"
 
 
 def ingest(case: Case) -> None:
-    """Entropy and energy ratio of each acquired image."""
+    """Entropy, energy ratio and artefacts in the air of each acquired image."""
     for suffix, path in case.task.contrasts("ingest").items():
         image = case.image(path)
-        values = sitk.GetArrayViewFromImage(image)
-        head, air = case.air(image)
-        case.table.add("ingest", "efc", suffix, quality.efc(values))
-        case.table.add("ingest", "fber", suffix, quality.fber(values, head, air))
+        case.table.add_all("ingest", suffix, whole(image, *case.air(image)))
+
+
+def whole(image: sitk.Image, head: Mask, air: Mask) -> dict[str, float]:
+    """Measures of a whole image that need no tissues."""
+    values = sitk.GetArrayViewFromImage(image)
+    marred = artefacts.artefact_mask(values, head, air)
+    return {
+        "efc": quality.efc(values),
+        "fber": quality.fber(values, head, air),
+        "qi1": artefacts.qi1(marred, air),
+        "qi2": artefacts.qi2(values, air & ~marred),
+    }
 
 
 def preprocess(case: Case) -> None:

@@ -15,7 +15,10 @@ from pipeline import files, images
 from pipeline.errors import VoxelwayError
 from pipeline.evaluate import registration
 from pipeline.evaluate.case import Case
+from pipeline.evaluate.overlap import overlap
 from pipeline.evaluate.similarity import ncc
+from pipeline.evaluate.truth import Truth
+from pipeline.labels import TISSUES
 from pipeline.register.names import SHIPPED
 from pipeline.task import UnitTask
 
@@ -102,25 +105,72 @@ def _inverse_consistency(case: Case) -> None:
 
 
 def _error(case: Case, template: str, brain: sitk.Image) -> None:
-    """Target registration error after the deformation, beside that after the affine alone."""
+    """Target registration error and Dice after the deformation, beside those after the affine."""
     truth = case.truth
     assert truth is not None
-    place, unit, anchor = case.task.results, case.task.unit, case.anchor
-    points = registration.points_in(brain)
-    inside = images.bool_array(brain)
+    true, to_anchor = _true_points(case, truth, brain), truth.rigid(case.anchor)
+    at_truth = true if to_anchor is None else registration.apply_linear(to_anchor, true)
+    after, before = _estimated_points(case, template, brain)
+    errors = [registration.target_registration_error(found, at_truth) for found in (after, before)]
+    case.table.add_all("register", "", *errors)
+    _dice(case, truth, true, (after, before))
+
+
+def _true_points(case: Case, truth: Truth, brain: sitk.Image) -> registration.Points:
+    """Where the template's brain voxels truly are in the patient space of the truth."""
     field = images.read_field(case.task.use(truth.path("field.nii.gz")))
     if not images.same_grid(field, brain):
         field = sitk.Resample(field, brain, sitk.Transform(), sitk.sitkLinear)
-    true = points + sitk.GetArrayViewFromImage(field)[inside]
-    to_anchor = truth.rigid(anchor)
-    if to_anchor is not None:
-        true = registration.apply_linear(to_anchor, true)
+    moves = sitk.GetArrayViewFromImage(field)[images.bool_array(brain)]
+    true: registration.Points = registration.points_in(brain) + moves
+    return true
+
+
+def _estimated_points(
+    case: Case, template: str, brain: sitk.Image
+) -> tuple[registration.Points, registration.Points]:
+    """Where register puts the template's brain voxels in the anchor's space, and the affine."""
+    place, unit, anchor = case.task.results, case.task.unit, case.anchor
+    points = registration.points_in(brain)
     path = place.transform("register", unit, anchor, template, desc="affine", extension=".mat")
     affine = sitk.ReadTransform(str(case.task.use(path)))
     path = place.transform("register", unit, anchor, template, desc="warp", extension=".nii.gz")
     warp = images.read_field(case.task.use(path))
     images.check_same_grid(warp, brain, str(path))
-    moved = points + sitk.GetArrayViewFromImage(warp)[inside].astype(np.float64)
-    after = registration.target_registration_error(registration.apply_linear(affine, moved), true)
-    before = registration.target_registration_error(registration.apply_linear(affine, points), true)
-    case.table.add_all("register", "", after, before)
+    moves = sitk.GetArrayViewFromImage(warp)[images.bool_array(brain)].astype(np.float64)
+    after = registration.apply_linear(affine, points + moves)
+    return after, registration.apply_linear(affine, points)
+
+
+def _dice(
+    case: Case,
+    truth: Truth,
+    true: registration.Points,
+    found: tuple[registration.Points, registration.Points],
+) -> None:
+    """Overlap of the true labels brought to the template by what was found and by the truth.
+
+    Both are looked up at the template's brain voxels, nearest neighbour, so a perfect transform has
+    a Dice of 1.
+    """
+    labels = case.labels(truth.path("dseg.nii.gz"))
+    back = truth.rigid_back(case.anchor)
+    reference = registration.labels_at(labels, true)
+    per_label: list[dict[str, dict[str, float]]] = []
+    for points in found:
+        here = points if back is None else registration.apply_linear(back, points)
+        moved = registration.labels_at(labels, here)
+        per_label.append(
+            {
+                label.name: overlap(moved == label.index, reference == label.index, 1.0)
+                for label in TISSUES
+            }
+        )
+    present = [label.name for label in TISSUES if (reference == label.index).any()]
+    for name in present:
+        case.table.add_all(
+            "register", name, *(values[name] for values in per_label), only=("dice",)
+        )
+    if present:
+        means = [float(np.mean([values[name]["dice"] for name in present])) for values in per_label]
+        case.table.add("register", "dice", "mean", *means)

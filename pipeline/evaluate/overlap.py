@@ -1,7 +1,7 @@
 """Overlap of two binary masks: counts of voxels, and what follows from them.
 
 Edge cases: a ratio whose denominator is zero is undefined and comes as NaN. So both masks empty
-gives NaN for Dice, Jaccard, sensitivity and precision (nothing was to be found, nothing was);
+gives NaN for Dice, F1, Jaccard, sensitivity and precision (nothing was to be found, nothing was);
 an empty prediction of something gives Dice 0, sensitivity 0 and precision NaN; a prediction of
 nothing real gives Dice 0, precision 0 and sensitivity NaN.
 """
@@ -49,6 +49,9 @@ def counts(predicted: Mask, reference: Mask) -> Counts:
 def overlap(predicted: Mask, reference: Mask, voxel_ml: float) -> dict[str, float]:
     """Every overlap measure of the registry (Taha & Hanbury 2015).
 
+    ``f1``, the harmonic mean of precision and sensitivity, is 2 TP / (2 TP + FP + FN), which is
+    Dice; both names are given, so that a reader finds the one that is looked for.
+
     Args:
         predicted: mask of any shape.
         reference: mask of the same shape.
@@ -61,12 +64,15 @@ def overlap(predicted: Mask, reference: Mask, voxel_ml: float) -> dict[str, floa
     size_predicted = n.true_positive + n.false_positive
     size_reference = n.true_positive + n.false_negative
     excess = size_predicted - size_reference
+    dice = _ratio(2 * n.true_positive, size_predicted + size_reference)
     return {
-        "dice": _ratio(2 * n.true_positive, size_predicted + size_reference),
+        "dice": dice,
+        "f1": dice,
         "jaccard": _ratio(n.true_positive, size_predicted + n.false_negative),
         "sensitivity": _ratio(n.true_positive, size_reference),
         "specificity": _ratio(n.true_negative, n.true_negative + n.false_positive),
         "precision": _ratio(n.true_positive, size_predicted),
+        "accuracy": _ratio(n.true_positive + n.true_negative, int(predicted.size)),
         "volume_error": excess * voxel_ml,
         "volume_error_percent": 100.0 * _ratio(excess, size_reference),
     }

@@ -9,18 +9,29 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
 
 from pipeline import __version__, files, images
 from pipeline.errors import VoxelwayError
-from pipeline.evaluate.of_labels import mean_dice, measures
+from pipeline.evaluate.detection import detection
+from pipeline.evaluate.of_labels import means, measures
+from pipeline.evaluate.of_quality import whole
+from pipeline.evaluate.quality import head_and_air
 from pipeline.evaluate.registry import measure
 from pipeline.evaluate.similarity import fit_linear, similarity
 from pipeline.labels import read_table
 from pipeline.task import Task
 
+Mask = NDArray[np.bool_]
 
-def evaluate_pair(task: Task, row: Mapping[str, Any], max_labels: int) -> None:
+
+def evaluate_pair(task: Task, row: Mapping[str, Any], params: Mapping[str, Any]) -> None:
     """Compare PREDICTED with REFERENCE and write OUT.json.
+
+    Args:
+        task: what is recorded.
+        row: ``predicted``, ``reference``, ``output``, and ``labels`` or nothing.
+        params: ``max_labels``, ``surface_tolerance`` (mm), ``lesion_overlap`` (share).
 
     Raises:
         VoxelwayError: E-IMG-GRID when the grids differ, E-LABELS when --labels is given and an
@@ -28,9 +39,9 @@ def evaluate_pair(task: Task, row: Mapping[str, Any], max_labels: int) -> None:
     """
     predicted, reference = Path(row["predicted"]), Path(row["reference"])
     names = read_table(task.use(Path(row["labels"]))) if row.get("labels") else {}
-    both = (predicted, reference)
-    if row.get("labels") or all(_looks_like_labels(path, max_labels) for path in both):
-        content = _labels(task, predicted, reference, names)
+    both, most = (predicted, reference), int(params["max_labels"])
+    if row.get("labels") or all(_looks_like_labels(path, most) for path in both):
+        content = _labels(task, both, names, params)
     else:
         content = _images(task, predicted, reference)
     generated = {"Name": "voxelway", "Version": __version__, "Stage": task.stage}
@@ -51,24 +62,33 @@ def _looks_like_labels(path: Path, max_labels: int) -> bool:
     return np.unique(sitk.GetArrayViewFromImage(labels)).size <= max_labels
 
 
-def _labels(task: Task, predicted: Path, reference: Path, names: dict[int, str]) -> dict[str, Any]:
-    found, true = task.read_labels(predicted), task.read_labels(reference)
-    images.check_same_grid(found, true, f"{predicted.name} and {reference.name}")
+def _labels(
+    task: Task, paths: tuple[Path, Path], names: dict[int, str], params: Mapping[str, Any]
+) -> dict[str, Any]:
+    found, true = (task.read_labels(path) for path in paths)
+    images.check_same_grid(found, true, " and ".join(path.name for path in paths))
     found_array, true_array = (sitk.GetArrayViewFromImage(image) for image in (found, true))
     present = {int(index) for index in np.unique(true_array)} - {0}
     either = present | ({int(index) for index in np.unique(found_array)} - {0}) | set(names)
     titles = {index: names.get(index, str(index)) for index in sorted(either)}
-    per_label = {
-        str(index): measures(found_array == index, true_array == index, true) for index in titles
-    }
-    mean = mean_dice(per_label, [str(index) for index in sorted(present)])
+
+    def judged(predicted: Mask, reference: Mask) -> dict[str, float]:
+        share, tolerance = float(params["lesion_overlap"]), float(params["surface_tolerance"])
+        return {
+            **measures(predicted, reference, true, tolerance),
+            **detection(predicted, reference, share),
+        }
+
+    per_label = {str(index): judged(found_array == index, true_array == index) for index in titles}
+    overall = judged(found_array > 0, true_array > 0)
     return {
         "kind": "labels",
         "labels": {
             key: {"name": titles[int(key)], **_clean(values)} for key, values in per_label.items()
         },
-        "mean": _clean({"dice": mean}),
-        "units": _units(next(iter(per_label.values()), {"dice": 0.0})),
+        "mean": _clean(means(per_label, [str(index) for index in sorted(present)])),
+        "overall": _clean(overall),
+        "units": _units(overall),
     }
 
 
@@ -79,12 +99,14 @@ def _images(task: Task, predicted: Path, reference: Path) -> dict[str, Any]:
     everywhere = np.ones(target.shape, dtype=np.bool_)
     gain, offset = fit_linear(values, target, everywhere)
     fitted = similarity(values, target, everywhere)
+    alone, reference_alone = (whole(image, *head_and_air(image)) for image in (found, true))
     return {
         "kind": "images",
         "measures": _clean(fitted),
         "fit": {"gain": gain, "offset": offset},
         "measures_without_fit": _clean(similarity(values, target, everywhere, fit=False)),
-        "units": _units(fitted),
+        "without_reference": {"predicted": _clean(alone), "reference": _clean(reference_alone)},
+        "units": _units({**fitted, **alone}),
     }
 
 

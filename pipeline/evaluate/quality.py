@@ -28,6 +28,8 @@ MAD_OF_NORMAL = 0.6744897501960817
 MIN_VOXELS = 30
 #: The head is looked for on a grid no finer than this, in mm: its outline needs no more.
 HEAD_GRID_MM = 2.0
+#: Smallest share of the bright voxels that a part of the head has; less is noise or a ghost.
+HEAD_PART = 0.02
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,16 @@ def noise_model(image: sitk.Image) -> str:
     return "gaussian" if float(sitk.GetArrayViewFromImage(image).min()) < 0 else "rician"
 
 
+def head_and_air(image: sitk.Image) -> tuple[Mask, Mask]:
+    """The masks of :func:`head_mask` and :func:`air_mask`."""
+    head = head_mask(image)
+    return head, air_mask(sitk.GetArrayViewFromImage(image), head)
+
+
 def head_mask(image: sitk.Image) -> Mask:
-    """The head with everything inside it: Otsu's threshold, the largest part, holes filled.
+    """The head with everything inside it: Otsu's threshold, the large parts, holes filled.
+
+    A dark skull can part the scalp from the brain, so every part of a fair size is of the head.
 
     Args:
         image: scalar 3D image whose background is darker than the head.
@@ -149,8 +159,11 @@ def head_mask(image: sitk.Image) -> Mask:
     ]  # fmt: skip
     small = sitk.BinShrink(image, factors) if max(factors) > 1 else image
     bright = sitk.OtsuThreshold(small, 0, 1)
-    parts = sitk.RelabelComponent(sitk.ConnectedComponent(bright), sortByObjectSize=True)
-    closed = sitk.BinaryMorphologicalClosing(parts == 1, [3, 3, 3])
+    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(bright))
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    large = images.like((sizes >= HEAD_PART * sizes.sum())[parts] & (parts > 0), small)
+    closed = sitk.BinaryMorphologicalClosing(large, [3, 3, 3])
     filled = images.like(ndimage.binary_fill_holes(images.bool_array(closed)), small)
     if small is not image:
         filled = sitk.Resample(filled, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)

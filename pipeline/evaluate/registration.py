@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+#: Measures of :func:`jacobian_statistics`.
+JACOBIAN = ("folding", "sd_log_jacobian", "jacobian_min", "jacobian_mean", "jacobian_max")
+
 
 def points_in(mask: sitk.Image) -> Points:
     """Physical positions of the voxels of a mask.
@@ -79,18 +82,42 @@ def target_registration_error(estimated: Points, true: Points) -> dict[str, floa
 
 
 def jacobian_statistics(jacobian: NDArray[np.floating], mask: Mask) -> dict[str, float]:
-    """Share of non-positive determinants in %, and the spread of the log of the others.
+    """Share of non-positive determinants in %, spread of the log of the others, and the range.
 
     Args:
         jacobian: determinants, (z, y, x).
-        mask: voxels to look at.
+        mask: voxels to look at; without any, every value is NaN.
     """
     values = jacobian[mask].astype(np.float64)
     if values.size == 0:
-        return {"folding": math.nan, "sd_log_jacobian": math.nan}
+        return dict.fromkeys(JACOBIAN, math.nan)
     positive = values[values > 0]
     spread = float(np.log(positive).std()) if positive.size else math.nan
     return {
         "folding": 100.0 * (values.size - positive.size) / values.size,
         "sd_log_jacobian": spread,
+        "jacobian_min": float(values.min()),
+        "jacobian_mean": float(values.mean()),
+        "jacobian_max": float(values.max()),
     }
+
+
+def labels_at(labels: sitk.Image, points: Points) -> NDArray[np.integer]:
+    """Labels at physical points, nearest neighbour; 0 outside the image.
+
+    Args:
+        labels: label image.
+        points: (n, 3), x, y, z in mm.
+
+    Returns:
+        (n,).
+    """
+    direction = np.asarray(labels.GetDirection()).reshape(3, 3)
+    steps = (points - np.asarray(labels.GetOrigin())) @ np.linalg.inv(direction).T
+    indices = np.rint(steps / np.asarray(labels.GetSpacing())).astype(np.int64)
+    inside = ((indices >= 0) & (indices < np.asarray(labels.GetSize()))).all(axis=1)
+    values = sitk.GetArrayViewFromImage(labels)
+    found: NDArray[np.integer] = np.zeros(len(points), dtype=values.dtype)
+    x, y, z = indices[inside].T
+    found[inside] = values[z, y, x]
+    return found

@@ -13,11 +13,14 @@ from typing import Literal
 
 #: Which way is better: more, less, the closer to zero, or neither (it only describes).
 Direction = Literal["higher", "lower", "zero", "none"]
-Family = Literal["overlap", "surface", "similarity", "quality", "registration", "description"]
+Family = Literal[
+    "overlap", "surface", "detection", "similarity", "quality", "registration", "description"
+]
 
 FAMILIES: dict[Family, str] = {
     "overlap": "Overlap of labels",
     "surface": "Distance of surfaces",
+    "detection": "Detection of lesions one by one",
     "similarity": "Similarity of images to a reference",
     "quality": "Quality of an image without a reference",
     "registration": "Registration",
@@ -62,6 +65,16 @@ _TAHA = "Taha & Hanbury 2015, BMC Med Imaging 15:29, doi:10.1186/s12880-015-0068
 _HEIMANN = "Heimann et al. 2009, IEEE TMI 28(8):1251-1265, doi:10.1109/TMI.2009.2013851"
 _HUTTENLOCHER = "Huttenlocher et al. 1993, IEEE TPAMI 15(9):850-863, doi:10.1109/34.232073"
 _WANG = "Wang et al. 2004, IEEE TIP 13(4):600-612, doi:10.1109/TIP.2003.819861"
+_DUBUISSON = "Dubuisson & Jain 1994, ICPR 566-568, doi:10.1109/ICPR.1994.576361"
+_NIKOLOV = "Nikolov et al. 2021, J Med Internet Res 23(7):e26151, doi:10.2196/26151"
+_CARASS = "Carass et al. 2017, NeuroImage 148:77-102, doi:10.1016/j.neuroimage.2016.12.064"
+_KUIJF = "Kuijf et al. 2019, IEEE TMI 38(11):2556-2568, doi:10.1109/TMI.2019.2905770"
+_MULTISCALE = (
+    "Wang, Simoncelli & Bovik 2003, Asilomar Conf Signals Syst Comput 1398-1402,"
+    " doi:10.1109/ACSSC.2003.1292216"
+)
+_XUE = "Xue et al. 2014, IEEE TIP 23(2):684-695, doi:10.1109/TIP.2013.2293423"
+_MORTAMET = "Mortamet et al. 2009, Magn Reson Med 62(2):365-372, doi:10.1002/mrm.21992"
 _MRIQC = "Esteban et al. 2017, PLoS ONE 12(9):e0184661, doi:10.1371/journal.pone.0184661"
 _MAGNOTTA = "Magnotta & Friedman 2006, J Digit Imaging 19:140-147, doi:10.1007/s10278-006-0264-x"
 _FITZPATRICK = "Fitzpatrick & West 2001, IEEE TMI 20(9):917-927, doi:10.1109/42.952729"
@@ -74,7 +87,12 @@ _ENTRIES = (
         "Twice the shared volume over the sum of both volumes; above 0.7 is called good overlap"
         " (Zijdenbos et al. 1994), small structures score lower at the same boundary error.",
         "Dice 1945, Ecology 26(3):297-302, doi:10.2307/1932409",
-        ("preprocess", "segment"), (0.7, 1.0),
+        ("preprocess", "register", "segment"), (0.7, 1.0),
+    ),
+    Measure(
+        "f1", "F1 score", "overlap", "", 0, 1, "higher",
+        "Harmonic mean of precision and sensitivity; of two masks it is the Dice coefficient, and"
+        " stands beside it in the file form only.", _TAHA,
     ),
     Measure(
         "jaccard", "Jaccard index", "overlap", "", 0, 1, "higher",
@@ -83,7 +101,7 @@ _ENTRIES = (
     ),
     Measure(
         "sensitivity", "Sensitivity (recall)", "overlap", "", 0, 1, "higher",
-        "Share of the reference's voxels that the prediction has.", _TAHA,
+        "Share of the reference's voxels that the prediction has.", _TAHA, ("segment",),
     ),
     Measure(
         "specificity", "Specificity", "overlap", "", 0, 1, "higher",
@@ -92,7 +110,12 @@ _ENTRIES = (
     ),
     Measure(
         "precision", "Precision", "overlap", "", 0, 1, "higher",
-        "Share of the prediction's voxels that the reference has.", _TAHA,
+        "Share of the prediction's voxels that the reference has.", _TAHA, ("segment",),
+    ),
+    Measure(
+        "accuracy", "Accuracy", "overlap", "", 0, 1, "higher",
+        "Share of all voxels that are in both or in neither; a small structure scores close to 1"
+        " whatever was found, and the value rises with the field of view.", _TAHA,
     ),
     Measure(
         "volume_error", "Volume error", "overlap", "ml", -_INF, _INF, "zero",
@@ -112,12 +135,56 @@ _ENTRIES = (
     Measure(
         "hd95", "95th percentile Hausdorff distance", "surface", "mm", 0, _INF, "lower",
         "The larger of the two directed 95th percentiles of the surface distances.",
-        _HUTTENLOCHER, ("segment",),
+        _HUTTENLOCHER, ("preprocess", "segment"),
+    ),
+    Measure(
+        "mhd", "Modified Hausdorff distance", "surface", "mm", 0, _INF, "lower",
+        "The larger of the two directed mean surface distances.", _DUBUISSON,
     ),
     Measure(
         "asd", "Average symmetric surface distance", "surface", "mm", 0, _INF, "lower",
         "Mean distance of all surface voxels of both labels to the surface of the other.",
         _HEIMANN, ("segment",),
+    ),
+    Measure(
+        "asd_to_reference", "Average surface distance, prediction to reference", "surface", "mm",
+        0, _INF, "lower",
+        "Mean distance of the prediction's surface voxels to the reference's surface: what was"
+        " found in the wrong place raises it.", _HEIMANN,
+    ),
+    Measure(
+        "asd_to_prediction", "Average surface distance, reference to prediction", "surface", "mm",
+        0, _INF, "lower",
+        "Mean distance of the reference's surface voxels to the prediction's surface: what was"
+        " missed raises it.", _HEIMANN,
+    ),
+    Measure(
+        "surface_dice", "Surface Dice at a tolerance", "surface", "", 0, 1, "higher",
+        "Share of the surface voxels of both labels that are within `evaluate.surface_tolerance`"
+        " (mm) of the other's surface.", _NIKOLOV, ("preprocess", "segment"),
+    ),
+    # detection of lesions
+    Measure(
+        "lesion_sensitivity", "Lesion-wise sensitivity", "detection", "", 0, 1, "higher",
+        "Share of the reference's lesions that the prediction meets.", _CARASS, ("segment",),
+    ),
+    Measure(
+        "lesion_precision", "Lesion-wise precision", "detection", "", 0, 1, "higher",
+        "Share of the prediction's lesions that the reference meets.", _CARASS, ("segment",),
+    ),
+    Measure(
+        "lesion_f1", "Lesion-wise F1", "detection", "", 0, 1, "higher",
+        "Harmonic mean of lesion-wise sensitivity and precision.", _KUIJF, ("segment",),
+    ),
+    Measure(
+        "lesions_missed", "Lesions missed", "detection", "", 0, _INF, "lower",
+        "Number of the reference's lesions that the prediction does not meet.", _CARASS,
+        ("segment",),
+    ),
+    Measure(
+        "lesions_false", "False lesions", "detection", "", 0, _INF, "lower",
+        "Number of the prediction's lesions that the reference does not meet; defined for a"
+        " subject without lesions too.", _CARASS, ("segment",),
     ),
     # similarity of images
     Measure(
@@ -131,6 +198,22 @@ _ENTRIES = (
         "Mean over the region of luminance, contrast and structure compared in a 3D Gaussian window"
         " (sigma 1.5 voxels, 11 wide, K1 0.01, K2 0.03), after the linear fit.",
         _WANG, ("denoise", "superres", "synthesize"),
+    ),
+    Measure(
+        "ms_ssim", "Multi-scale structural similarity", "similarity", "", 0, 1, "higher",
+        "Structural similarity at five scales, each half as fine as the one before, multiplied with"
+        " the exponents 0.0448, 0.2856, 0.3001, 0.2363 and 0.1333, after the linear fit.",
+        _MULTISCALE, ("superres", "synthesize"),
+    ),
+    Measure(
+        "gms", "Gradient-magnitude similarity", "similarity", "", 0, 1, "higher",
+        "Mean over the region of the similarity of gradient magnitudes (Prewitt's in 3D, constant"
+        " 0.0026 of the squared range), after the linear fit: how well edges are kept.",
+        _XUE, ("denoise", "superres", "synthesize"),
+    ),
+    Measure(
+        "gmsd", "Gradient-magnitude similarity deviation", "similarity", "", 0, 0.5, "lower",
+        "Standard deviation over the region of the similarity of which `gms` is the mean.", _XUE,
     ),
     Measure(
         "nrmse", "Normalised root mean square error", "similarity", "", 0, _INF, "lower",
@@ -173,6 +256,18 @@ _ENTRIES = (
         ("ingest",),
     ),
     Measure(
+        "qi1", "Artefacts in the air (QI1)", "quality", "", 0, 1, "lower",
+        "Share of the air's voxels, away from the head, that are brighter than ten times the"
+        " spread of the air and stick together: ghosts and wrap-around.",
+        f"{_MORTAMET}; {_MRIQC}", ("ingest",),
+    ),
+    Measure(
+        "qi2", "Misfit of the noise in the air (QI2)", "quality", "", 0, _INF, "lower",
+        "Mean difference, in the upper tail, of the density of the air's intensities (scaled to a"
+        " 99th percentile of 100) and the chi-square density fitted to it.",
+        f"{_MORTAMET}; {_MRIQC}", ("ingest",),
+    ),
+    Measure(
         "noise_level", "Noise level", "quality", "%", 0, 100, "lower",
         "Standard deviation of the noise in the brain (median absolute deviation of second"
         " differences where the image is smooth, corrected for Rician noise), over the range from"
@@ -208,6 +303,20 @@ _ENTRIES = (
         "Standard deviation of the natural logarithm of the Jacobian determinant over the brain"
         " voxels where it is positive: how strongly volume changes from place to place.",
         _LEOW, ("register",),
+    ),
+    Measure(
+        "jacobian_min", "Smallest Jacobian determinant", "registration", "", -_INF, _INF, "none",
+        "The strongest shrinking of volume over the template's brain; 1 keeps the volume, 0 or"
+        " less folds.", _LEOW, ("register",),
+    ),
+    Measure(
+        "jacobian_mean", "Mean Jacobian determinant", "registration", "", -_INF, _INF, "none",
+        "Mean of the determinant of the deformation over the template's brain: the change of the"
+        " whole volume, without that of the affine part.", _LEOW, ("register",),
+    ),
+    Measure(
+        "jacobian_max", "Largest Jacobian determinant", "registration", "", -_INF, _INF, "none",
+        "The strongest growth of volume over the template's brain.", _LEOW, ("register",),
     ),
     Measure(
         "inverse_consistency", "Inverse consistency error", "registration", "mm",

@@ -13,15 +13,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from pipeline.evaluate.structure import gradient_similarity, span, structural
 
 Volume = NDArray[np.floating]
 Mask = NDArray[np.bool_]
-
-#: Standard deviation (voxels), half width (voxels) and constants of Wang et al. 2004.
-SSIM_SIGMA = 1.5
-SSIM_RADIUS = 5
-SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def fit_linear(image: Volume, reference: Volume, mask: Mask) -> tuple[float, float]:
@@ -45,16 +41,16 @@ def psnr(image: Volume, reference: Volume, mask: Mask) -> float:
     Identical images have an infinite one; a constant reference has none (NaN).
     """
     error = _rmse(image, reference, mask)
-    span = _span(reference, mask)
-    if span == 0:
+    extent = span(reference, mask)
+    if extent == 0:
         return math.nan
-    return 20 * math.log10(span / error) if error > 0 else math.inf
+    return 20 * math.log10(extent / error) if error > 0 else math.inf
 
 
 def nrmse(image: Volume, reference: Volume, mask: Mask) -> float:
     """Root mean square error over the reference's range within the mask."""
-    span = _span(reference, mask)
-    return _rmse(image, reference, mask) / span if span > 0 else math.nan
+    extent = span(reference, mask)
+    return _rmse(image, reference, mask) / extent if extent > 0 else math.nan
 
 
 def ncc(image: Volume, reference: Volume, mask: Mask) -> float:
@@ -66,33 +62,6 @@ def ncc(image: Volume, reference: Volume, mask: Mask) -> float:
     y -= y.mean()
     norm = math.sqrt(float(x @ x) * float(y @ y))
     return min(1.0, max(-1.0, float(x @ y) / norm)) if norm > 0 else math.nan
-
-
-def ssim(image: Volume, reference: Volume, mask: Mask) -> float:
-    """Mean structural similarity over the mask (Wang et al. 2004), with a 3D Gaussian window.
-
-    The window is in voxels, whatever their size. Voxels outside the mask are seen by the windows of
-    those inside; the image is mirrored at its border. The range L of the constants is the
-    reference's within the mask.
-
-    Args:
-        image: (z, y, x).
-        reference: (z, y, x) of the same shape.
-        mask: voxels whose similarity is averaged.
-    """
-    span = _span(reference, mask)
-    if span == 0:
-        return math.nan
-    box = _padded_box(mask)
-    x, y = image[box].astype(np.float64), reference[box].astype(np.float64)
-    mean_x, mean_y = _window(x), _window(y)
-    var_x = _window(x * x) - mean_x * mean_x
-    var_y = _window(y * y) - mean_y * mean_y
-    covariance = _window(x * y) - mean_x * mean_y
-    c1, c2 = (SSIM_K1 * span) ** 2, (SSIM_K2 * span) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return float(np.mean((luminance * structure)[mask[box]]))
 
 
 def similarity(
@@ -117,7 +86,8 @@ def similarity(
         image = image.astype(np.float64) * gain + offset
     return {
         "psnr": psnr(image, reference, mask),
-        "ssim": ssim(image, reference, mask),
+        **structural(image, reference, mask),
+        **gradient_similarity(image, reference, mask),
         "nrmse": nrmse(image, reference, mask),
         "ncc": correlation,
     }
@@ -128,29 +98,7 @@ def _check_region(values: NDArray[np.floating]) -> None:
         raise ValueError("the region is empty")
 
 
-def _span(reference: Volume, mask: Mask) -> float:
-    values = reference[mask]
-    _check_region(values)
-    return float(values.max()) - float(values.min())
-
-
 def _rmse(image: Volume, reference: Volume, mask: Mask) -> float:
     difference = image[mask].astype(np.float64) - reference[mask].astype(np.float64)
     _check_region(difference)
     return math.sqrt(float(difference @ difference) / difference.size)
-
-
-def _window(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = ndimage.gaussian_filter(
-        values, SSIM_SIGMA, mode="mirror", radius=SSIM_RADIUS
-    )
-    return result
-
-
-def _padded_box(mask: Mask) -> tuple[slice, ...]:
-    """Bounding box of the mask with room for the window, so that nothing inside changes."""
-    found = ndimage.find_objects(mask.astype(np.uint8))[0]
-    return tuple(
-        slice(max(0, part.start - SSIM_RADIUS), min(size, part.stop + SSIM_RADIUS))
-        for part, size in zip(found, mask.shape, strict=True)
-    )

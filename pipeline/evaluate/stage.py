@@ -102,4 +102,4 @@ def _add_seconds(task: UnitTask, table: Table) -> None:
 
 def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
     """One pair: PREDICTED REFERENCE OUT.json [--labels dseg.tsv]."""
-    pair.evaluate_pair(task, row, int(prepared.params["max_labels"]))
+    pair.evaluate_pair(task, row, prepared.params)

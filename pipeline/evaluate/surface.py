@@ -2,7 +2,7 @@
 
 The surface of a mask is its voxels with a face towards the outside; the border of the image counts
 as outside. Distances run between the centres of surface voxels. Where either mask is empty there is
-no surface and every distance is NaN.
+no surface and every distance is NaN; the share of near surfaces is 0 then, NaN if both are empty.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 Distances = NDArray[np.float64]
+
+#: Measures in millimetres, which need both surfaces.
+DISTANCES = ("hd", "hd95", "asd", "asd_to_reference", "asd_to_prediction", "mhd")
 
 
 def surface_voxels(mask: Mask) -> Mask:
@@ -51,26 +54,40 @@ def surface_distances(
 
 
 def surface_measures(
-    predicted: Mask, reference: Mask, spacing: Sequence[float]
+    predicted: Mask, reference: Mask, spacing: Sequence[float], tolerance: float
 ) -> dict[str, float]:
-    """Hausdorff distance, its 95th percentile and the average symmetric surface distance.
+    """Every surface measure of the registry.
 
     ``hd95`` is the larger of the two directed percentiles, as in MONAI (Huttenlocher et al. 1993
-    for the distance itself); ``asd`` averages over the surface voxels of both masks
-    (Heimann et al. 2009).
+    for the distance itself); ``asd`` averages over the surface voxels of both masks (Heimann et
+    al. 2009), ``asd_to_reference`` and ``asd_to_prediction`` over those of one; ``mhd`` is the
+    larger of these two (Dubuisson & Jain 1994, doi:10.1109/ICPR.1994.576361). ``surface_dice``
+    counts the surface voxels of both masks that are within the tolerance of the other's surface
+    (Nikolov et al. 2021, doi:10.2196/26151, with voxels in place of surface elements).
 
     Args:
         predicted: mask.
         reference: mask of the same shape.
         spacing: mm along each axis of the array, in the array's order.
+        tolerance: mm, that of the surface Dice.
     """
     there, back = surface_distances(predicted, reference, spacing)
     if there.size == 0:
-        return {"hd": math.nan, "hd95": math.nan, "asd": math.nan}
+        shared = 0.0 if predicted.any() or reference.any() else math.nan
+        return {**dict.fromkeys(DISTANCES, math.nan), "surface_dice": shared}
+    count = there.size + back.size
+    # a distance that is the tolerance up to rounding is within it
+    limit = tolerance * (1 + 1e-9)
+    near = np.count_nonzero(there <= limit) + np.count_nonzero(back <= limit)
+    forth, home = float(there.mean()), float(back.mean())
     return {
         "hd": float(max(there.max(), back.max())),
         "hd95": float(max(np.percentile(there, 95), np.percentile(back, 95))),
-        "asd": float((there.sum() + back.sum()) / (there.size + back.size)),
+        "asd": float((there.sum() + back.sum()) / count),
+        "asd_to_reference": forth,
+        "asd_to_prediction": home,
+        "mhd": max(forth, home),
+        "surface_dice": near / count,
     }
 
 

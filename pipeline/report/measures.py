@@ -12,7 +12,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.evaluate import registry
 
 #: Families of measures that need a reference, and single ones of other families that do.
-REFERENCE_FAMILIES = frozenset({"overlap", "surface", "similarity"})
+REFERENCE_FAMILIES = frozenset({"overlap", "surface", "detection", "similarity"})
 REFERENCE_MEASURES = frozenset({"tre", "tre_p95", "rigid_error"})
 #: Measures of those families that compare with the template or the acquisition instead.
 WITHOUT_REFERENCE = frozenset({"ncc"})

@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from pipeline.evaluate.overlap import overlap
 from pipeline.evaluate.registration import jacobian_statistics
-from pipeline.evaluate.similarity import ncc, psnr, ssim
+from pipeline.evaluate.similarity import ncc, psnr
+from pipeline.evaluate.structure import ssim
 from pipeline.evaluate.surface import surface_measures
 
 torch = pytest.importorskip("torch")
@@ -51,7 +52,7 @@ def test_overlap_equals_both(seed: int) -> None:
 @pytest.mark.parametrize(("seed", "spacing"), CASES)
 def test_surface_distances_equal_monai(seed: int, spacing: tuple[float, float, float]) -> None:
     a, b = blobs(seed)
-    values = surface_measures(a, b, spacing)
+    values = surface_measures(a, b, spacing, 1.5)
     options = {"include_background": True, "spacing": list(spacing)}
     found = metrics.compute_hausdorff_distance(batch(a), batch(b), **options)
     assert values["hd"] == pytest.approx(found.item(), rel=1e-5)
@@ -72,7 +73,7 @@ def test_hausdorff_of_a_shifted_box_equals_simpleitk(shift: tuple[int, int, int]
     itk = sitk.HausdorffDistanceImageFilter()
     itk.Execute(*pair)
     expected = itk.GetHausdorffDistance()
-    assert surface_measures(a, b, (3.0, 0.8, 1.3))["hd"] == pytest.approx(expected, rel=1e-5)
+    assert surface_measures(a, b, (3.0, 0.8, 1.3), 1.0)["hd"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -80,7 +80,13 @@ def test_jacobian_by_hand() -> None:
     jacobian = np.array([[[math.e, 1 / math.e, 0.0, -2.0, 99.0]]])
     mask = np.array([[[True, True, True, True, False]]])
     values = registration.jacobian_statistics(jacobian, mask)
-    assert values == {"folding": pytest.approx(50), "sd_log_jacobian": pytest.approx(1)}
+    assert values == {
+        "folding": pytest.approx(50),
+        "sd_log_jacobian": pytest.approx(1),
+        "jacobian_min": -2,
+        "jacobian_mean": pytest.approx((math.e + 1 / math.e - 2) / 4),
+        "jacobian_max": pytest.approx(math.e),
+    }
 
 
 def test_jacobian_of_nothing_and_of_folds_only() -> None:
@@ -89,7 +95,28 @@ def test_jacobian_of_nothing_and_of_folds_only() -> None:
     values = registration.jacobian_statistics(jacobian, everywhere)
     assert values["folding"] == 100
     assert math.isnan(values["sd_log_jacobian"])
-    assert math.isnan(registration.jacobian_statistics(jacobian, ~everywhere)["folding"])
+    nothing = registration.jacobian_statistics(jacobian, ~everywhere)
+    assert set(nothing) == set(values)
+    assert all(math.isnan(value) for value in nothing.values())
+
+
+def test_labels_at_points_are_those_of_simpleitk() -> None:
+    mask = oblique_mask()
+    values = np.random.default_rng(0).integers(1, 9, (5, 6, 7)).astype(np.uint16)
+    labels = sitk.GetImageFromArray(values)
+    labels.CopyInformation(mask)
+    rng = np.random.default_rng(1)
+    corner = np.asarray(mask.TransformContinuousIndexToPhysicalPoint((-2.0, -2.0, -2.0)))
+    other = np.asarray(mask.TransformContinuousIndexToPhysicalPoint((8.0, 7.0, 6.0)))
+    points = corner + rng.random((300, 3)) * (other - corner)
+    found = registration.labels_at(labels, points)
+    expected = []
+    for point in points:
+        index = labels.TransformPhysicalPointToIndex(point.tolist())
+        inside = all(0 <= i < n for i, n in zip(index, labels.GetSize(), strict=True))
+        expected.append(labels[index] if inside else 0)
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < np.count_nonzero(found) < 300
 
 
 def test_flipped_reference_comes_back_without_interpolation() -> None:

@@ -14,6 +14,7 @@ from pipeline import files
 from pipeline.errors import VoxelwayError
 from pipeline.evaluate import docs, registry
 from pipeline.evaluate.cohort import write_cohort_metrics
+from pipeline.evaluate.detection import detection
 from pipeline.evaluate.overlap import overlap
 from pipeline.evaluate.similarity import similarity
 from pipeline.evaluate.surface import surface_measures
@@ -52,7 +53,8 @@ def test_every_computed_measure_is_registered() -> None:
     image = np.arange(27.0).reshape(3, 3, 3)
     computed = {
         **overlap(mask, mask, 1.0),
-        **surface_measures(mask, mask, (1, 1, 1)),
+        **surface_measures(mask, mask, (1, 1, 1), 1.0),
+        **detection(mask, mask, 0.0),
         **similarity(image, image, mask),
     }
     assert set(computed) <= set(registry.MEASURES)

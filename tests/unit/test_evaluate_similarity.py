@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.similarity import fit_linear, ncc, nrmse, psnr, similarity, ssim
+from pipeline.evaluate.similarity import fit_linear, ncc, nrmse, psnr, similarity
+from pipeline.evaluate.structure import ssim
 
 
 def ramp() -> np.ndarray:
