@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import files
-from pipeline.report import subject
+from pipeline.report import subject, viewer
 from pipeline.report.record import Record
 from pipeline.task import UnitTask
 
@@ -21,7 +21,11 @@ def prepare(params: Mapping[str, Any], model: Path | None) -> Mapping[str, Any]:
 
 
 def run_unit(task: UnitTask, prepared: Mapping[str, Any]) -> None:
-    """Write the page; its sidecar holds the verdict and the thumbnail for the cohort page."""
+    """Write the page, and the viewer's program where it does not stand.
+
+    The page's sidecar holds the verdict and the thumbnail for the cohort page.
+    """
+    viewer.write_program(task.results)
     page = subject.build(Record(task), prepared)
     path = task.results.page(task.unit)
     files.write_text(path, page.html)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import config
 from pipeline.errors import CODES, VoxelwayError, from_exception
 from pipeline.paths import STAGES, Unit
-from pipeline.report import measures, render, verdict
+from pipeline.report import measures, render, verdict, viewer, viewer_places
 from pipeline.report.figures.acquired import thumbnail
 from pipeline.report.figures.sheet import Figure, Layer
 from pipeline.report.record import Record, left_out
@@ -28,6 +28,9 @@ from pipeline.report.sections.content import Builder, Content
 
 #: Stages that have a section, in the order of the page.
 SHOWN = tuple(stage for stage in STAGES if stage != "report")
+
+#: Scripts of the page, in order.
+SCRIPTS = ("rating.js", "subject.js", "viewer.js", "rating_form.js")
 
 BUILDERS: dict[str, Builder] = {
     "ingest": ingest.build,
@@ -69,25 +72,31 @@ def build(record: Record, params: Mapping[str, Any]) -> Page:
     judged = verdict.judge(evidence(record), params["limits"])
     sections = [section(record, stage) for stage in SHOWN]
     anchors = {shown.anchor for part in sections for shown in part["figures"]} | set(SHOWN)
-    reasons = [(reason, anchor_of(reason, anchors)) for reason in judged.reasons]
+    shown, places = _viewer(record)
+    reasons = [
+        (reason, anchor_of(reason, anchors), viewer_places.of_reason(reason.anchor, places))
+        for reason in judged.reasons
+    ]
     synthetic = synthesize.missing(record)
     context = {
         "unit": record.unit,
         "verdict": judged,
         "reasons": reasons,
         "sections": sections,
+        "viewer": shown,
+        "program": viewer.PROGRAM,
         "acquired": sorted(record.contrasts("ingest")),
         "synthetic": synthetic,
         "has_reference": any(number.against_reference for number in record.numbers),
     }
     summary = {
         "Verdict": judged.level,
-        "Reasons": [{"level": r.level, "text": r.text, "anchor": a} for r, a in reasons],
+        "Reasons": [{"level": r.level, "text": r.text, "anchor": a} for r, a, _ in reasons],
         "Acquired": context["acquired"],
         "Synthetic": synthetic,
         "Thumbnail": _thumbnail(record),
     }
-    return Page(render.render("subject.html", "subject.js", context), judged, summary)
+    return Page(render.render("subject.html", SCRIPTS, context), judged, summary)
 
 
 def evidence(record: Record) -> verdict.Evidence:
@@ -130,6 +139,23 @@ def section(record: Record, stage: str) -> dict[str, Any]:
         "all_groups": _groups(record.numbers) if stage == "evaluate" else [],
         "done": _done(record, stage, content) if state == "ok" else None,
     }
+
+
+def _viewer(record: Record) -> tuple[dict[str, Any] | None, Sequence[viewer_places.Place]]:
+    """Values of the viewer's template, and the places it knows; None without any image."""
+    try:
+        made = viewer.build(record)
+    except Exception:  # the sections say which file is damaged
+        return None, ()
+    if made is None:
+        return None, ()
+    return {
+        "data": made.data,
+        "volumes": made.data["volumes"],
+        "places": made.places,
+        "notices": made.notices,
+        "spacing": f"{made.spacing:.3g}",
+    }, made.places
 
 
 def _content(record: Record, stage: str) -> tuple[Content, list[str]]:
