@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.compare import inference
-from pipeline.compare.inference import FEWEST, LEVEL, Inference
 from pipeline.compare.pairs import Group, Key
-from pipeline.evaluate import registry
+from pipeline.evaluate import inference, registry
+from pipeline.evaluate.inference import FEWEST, LEVEL, Inference
 from pipeline.report.measures import Number
 
 #: ``split``: most cases go one way and their mean the other. ``differs``: no way is better.

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from pipeline import files
 from pipeline.compare import plot, runs, words
 from pipeline.compare.changes import Change, by_session
-from pipeline.compare.inference import FEWEST, LEVEL
 from pipeline.compare.outcome import WORDS, Row
 from pipeline.compare.words import text
+from pipeline.evaluate.inference import FEWEST, LEVEL
 from pipeline.paths import Results, Unit
 from pipeline.report import render
 

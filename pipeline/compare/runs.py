@@ -153,12 +153,16 @@ def unpaired(groups: Sequence[Group], a: Results, b: Results) -> list[Unpaired]:
     """Numbers without a partner by stage and reason; those lost to a failure come first."""
     found: dict[tuple[str, str, str, bool], list[Unit]] = defaultdict(list)
     known: dict[tuple[str, str, Unit], tuple[str, bool]] = {}
+    have = {"A": _measured(groups, "only_a"), "B": _measured(groups, "only_b")}
     for group in groups:
         stage = group.key.stage
-        for run, other, units in (("A", b, group.only_a), ("B", a, group.only_b)):
+        for run, twin, other, units in (
+            ("A", "B", b, group.only_a),
+            ("B", "A", a, group.only_b),
+        ):
             for unit in units:
                 if (run, stage, unit) not in known:
-                    known[run, stage, unit] = _reason(other, stage, unit)
+                    known[run, stage, unit] = _reason(other, stage, unit, unit in have[twin])
                 found[run, stage, *known[run, stage, unit]].append(unit)
     rows = [
         Unpaired(run, stage, reason, lost, tuple(sorted(set(units))), len(units))
@@ -167,14 +171,22 @@ def unpaired(groups: Sequence[Group], a: Results, b: Results) -> list[Unpaired]:
     return sorted(rows, key=lambda row: (not row.lost, row.run, -row.numbers, row.reason))
 
 
-def _reason(other: Results, stage: str, unit: Unit) -> tuple[str, bool]:
+def _measured(groups: Iterable[Group], alone: str) -> set[Unit]:
+    """Sessions that a run has any number of."""
+    paired = {case.unit for group in groups for case in group.cases}
+    return paired.union(*(getattr(group, alone) for group in groups))
+
+
+def _reason(other: Results, stage: str, unit: Unit, measured: bool) -> tuple[str, bool]:
     """Why a run has no number of a stage for a session, and whether because it failed."""
     states = {name: _status(other, name, unit) for name in ("ingest", stage, "evaluate")}
-    if not any(states.values()):
+    if not measured and not any(states.values()):
         return "the session is not in the other run", False
     for name, state in states.items():
         if state is None:
-            return f"{name} has not run there", False
+            if not measured:
+                return f"{name} has not run there", False
+            continue
         if state.status != "ok":
             code = f" ({state.code})" if state.code else ""
             words = "failed" if state.status == "failed" else "was skipped"

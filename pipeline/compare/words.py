@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.compare.changes import COST
-from pipeline.compare.inference import FEWEST, LEVEL, smallest_p
 from pipeline.compare.outcome import Row
 from pipeline.compare.runs import Unpaired
+from pipeline.evaluate.inference import FEWEST, LEVEL, smallest_p
 from pipeline.report.measures import short
 
 Level = Literal["better", "worse", "mixed", "untold", "same", "few"]
@@ -169,6 +169,6 @@ def losses(lost: Iterable[Unpaired]) -> list[str]:
         if units:
             sentences.append(
                 f"{other} failed in {_many(len(units), 'session')} that {run} has numbers of."
-                f" They are left out of the pairs, so {other} looks better here than it is."
+                f" They are left out of the pairs, so {other} may look better here than it is."
             )
     return sentences

@@ -80,6 +80,11 @@ class Factors:
         """The acquired image of one contrast."""
         return next((one for one in self.series if one.suffix == suffix), None)
 
+    @property
+    def finest(self) -> Series | None:
+        """The image with the smallest voxels, which the session rests on."""
+        return min(self.series, key=lambda one: one.volume or math.inf, default=None)
+
 
 def read(results: Results, units: Sequence[Unit]) -> dict[Unit, Factors]:
     """Read the factors of sessions; files that are absent or damaged count as silent.
@@ -98,7 +103,7 @@ def _factors(results: Results, unit: Unit, rows: Sequence[Mapping[str, Any]]) ->
     listed = {suffix: row for row in rows if (suffix := _text(row.get("suffix")))}
     suffixes = sorted({*listed, *sidecars})
     found = [_series(name, listed.get(name, {}), sidecars.get(name, {})) for name in suffixes]
-    finest = min(found, key=lambda one: one.volume or math.inf, default=Series(""))
+    finest = Factors(series=tuple(found)).finest or Series("")
     # the finest series first: where headers differ, it is the one that the session rests on
     order = sorted(found, key=lambda one: (one.suffix != finest.suffix, one.suffix))
     headers = [sidecars[one.suffix] for one in order if one.suffix in sidecars]

@@ -1,4 +1,4 @@
-"""Paired statistics of two runs: interval, test, effect size, correction for many tests.
+"""Statistics over subjects: interval, paired test, effect size, correction for many tests.
 
 The cases are subjects; who calls has averaged the sessions of each. Differences are B less A.
 """
