@@ -119,14 +119,40 @@ class Record:
     def image(self, path: Path) -> sitk.Image:
         """A scalar image, read once."""
         if path not in self._images:
-            self._images[path] = self.task.read(path, min_slices=1)
+            self._images[path] = (
+                sitk.Cast(self._as_written(path), sitk.sitkFloat32)
+                if self._described(path)
+                else self.task.read(path, min_slices=1)
+            )
         return self._images[path]
 
     def labels(self, path: Path) -> sitk.Image:
         """Labels or a mask, read once."""
         if path not in self._images:
-            self._images[path] = self.task.read_labels(path)
+            self._images[path] = (
+                sitk.Cast(self._as_written(path), sitk.sitkUInt16)
+                if self._described(path)
+                else self.task.read_labels(path)
+            )
         return self._images[path]
+
+    def field(self, path: Path) -> sitk.Image:
+        """A displacement field, 3-vectors in LPS mm."""
+        if self._described(path):
+            return self._as_written(path)
+        self.task.use(path)
+        return images.read_field(path)
+
+    def _described(self, path: Path) -> bool:
+        hashes = self.facts(path).get("Sha256")
+        return isinstance(hashes, Mapping) and path.name in hashes
+
+    def _as_written(self, path: Path) -> sitk.Image:
+        """An image of the pipeline: its hash tells that it is whole, its stage has checked it.
+
+        Looking for damage as in a foreign file would unpack it a second time.
+        """
+        return sitk.ReadImage(str(self.task.use(path)))
 
     def template_image(self, folder: Path, name: str) -> sitk.Image:
         """An image of the template, which belongs to the run and not to the unit."""

@@ -22,7 +22,7 @@ from pipeline.errors import from_exception
 from pipeline.labels import BRAIN, TISSUES
 from pipeline.paths import Results
 from pipeline.register import transforms
-from pipeline.register.fields import backward_transform
+from pipeline.register.fields import displacement
 from pipeline.report import render, viewer_places
 from pipeline.report.figures import paint
 from pipeline.report.figures.geometry import mask_box, upright, whole_box
@@ -235,15 +235,18 @@ def _amount(key: str, name: str, image: sitk.Image, grid: sitk.Image) -> Volume:
 
 
 def _backward(record: Record, template: str) -> Callable[[], sitk.Transform]:
-    """Map of the subject's points to the template's, read when it is first needed."""
+    """Map of the subject's points to the template's, read when it is first needed.
+
+    As :func:`pipeline.register.fields.backward_transform`, without the warp that it does not use.
+    """
     kept: list[sitk.Transform] = []
 
     def give() -> sitk.Transform:
         if not kept:
             where = transforms.unit_paths(record.results, record.unit, record.anchor, template)
-            for path in (where.affine, where.inverse_warp):
-                record.task.use(path)
-            kept.append(backward_transform(transforms.load(where)))
+            inverse = displacement(record.field(where.inverse_warp))
+            affine = transforms.read_affine(record.task.use(where.affine))
+            kept.append(sitk.CompositeTransform([inverse, affine.GetInverse()]))
         return kept[0]
 
     return give

@@ -17,7 +17,12 @@
     range.textContent = low === high ? "all " + shortNumber(low) : shortNumber(low) + " – " + shortNumber(high);
     node.appendChild(range);
     const below = values.filter(v => v < value).length;
-    node.title = `${below} of ${values.length} sessions are below; median ${shortNumber(quantile(values, 0.5))}`;
+    const words = `${below} of ${values.length} sessions are below; median ${shortNumber(quantile(values, 0.5))}` + (outlying(value, values) ? "; far from the others" : "");
+    node.title = words;
+    const read = document.createElement("span");
+    read.className = "sr";
+    read.textContent = `, ${words}`;
+    node.appendChild(read);
   }
 
   if (cohort && cohort.metrics) {

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation
 
 from pipeline.report.figures import paint
 from pipeline.report.figures.geometry import Cut, mask_box, place_of, sample, upright
-from pipeline.report.figures.restore import MARGIN, brain_painter, grey_painter
+from pipeline.report.figures.restore import MARGIN, brain_painter, grey_painter, mask_on
 from pipeline.report.figures.sheet import (
     Bar,
     Figure,
@@ -90,7 +90,7 @@ def contrasts(
         name: suffix of the other contrast.
     """
     head, brain = upright(anchor), upright(mask)
-    cuts = mosaic(head, mask_box(brain, MARGIN), (7, 7, 0))
+    cuts = mosaic(head, mask_box(brain, MARGIN))
     there = sitk.Resample(other, head, moves, sitk.sitkLinear, 0.0)
     shown = grey_painter(other, paint.window_of(there, brain), moves)
     regions = [inner_edges(head, brain, paint.SKY), as_region(brain, paint.ORANGE)]
@@ -111,6 +111,8 @@ def template(
 ) -> Figure:
     """Edges of the template on the moved subject; moved, template and affine-only flicker.
 
+    The last picture is the residual of the first: mid grey where both have one grey level.
+
     Args:
         target: the template's image.
         moved: name → subject's image on the template's grid, the first is shown.
@@ -125,9 +127,27 @@ def template(
     ]
     shown = compose(tiles(cuts, brain_painter(fixed, brain), "template"))
     bases.insert(1, ("template", shown))
+    bases.append(
+        ("difference", compose(tiles(cuts, _difference(moved, fixed, brain), "moved - template")))
+    )
     lines = overlay(cuts, outline_painter(list(regions.values())))
     return figure("template", bases, [("edges of the template", lines, True)],
                   legend=[(region[2], name) for name, region in regions.items()])  # fmt: skip
+
+
+def _difference(moved: Mapping[str, sitk.Image], fixed: sitk.Image, brain: sitk.Image) -> Painter:
+    """Moved minus template, each in its own window of the brain, -1 to 1 from black to white."""
+    image = next(iter(moved.values()))
+    scales = [paint.window_of(one, mask_on(brain, one)) for one in (image, fixed)]
+
+    def paint_cut(where: Cut) -> paint.Pixels:
+        parts = [
+            np.clip((sample(one, where) - low) / (high - low), 0.0, 1.0)
+            for one, (low, high) in zip((image, fixed), scales, strict=True)
+        ]
+        return paint.grey(parts[0] - parts[1], (-1.0, 1.0))
+
+    return paint_cut
 
 
 def jacobian(determinant: sitk.Image, mask: sitk.Image, limit: float = 2.0) -> Figure:
@@ -143,7 +163,7 @@ def jacobian(determinant: sitk.Image, mask: sitk.Image, limit: float = 2.0) -> F
     jac, brain = upright(determinant), upright(mask)
     values = np.where(sitk.GetArrayViewFromImage(brain) != 0, sitk.GetArrayViewFromImage(jac), 1.0)
     worst = place_of(values == values.min(), jac)
-    cuts = mosaic(jac, mask_box(brain, 6.0), (7, 7, 0), through=worst)
+    cuts = mosaic(jac, mask_box(brain, 6.0), through=worst)
     inside = sitk.Cast(brain != 0, sitk.sitkFloat32)
 
     def paint_cut(where: Cut) -> paint.Pixels:

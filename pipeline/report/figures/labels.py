@@ -101,7 +101,7 @@ def entropy(uncertainty: sitk.Image, labels: sitk.Image) -> Figure:
     top = max(float(np.percentile(inside, 99.8)) if inside.size else 0.0, 1e-3)
     around = array(sitk.SmoothingRecursiveGaussian(shown, 4.0))
     worst = place_of(around == around.max(), shown)
-    cuts = mosaic(shown, mask_box(regions, 6.0), (7, 7, 0), through=worst)
+    cuts = mosaic(shown, mask_box(regions, 6.0), through=worst)
 
     def paint_cut(where: Cut) -> paint.Pixels:
         values = sample(shown, where)

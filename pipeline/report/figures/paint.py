@@ -98,8 +98,11 @@ def outlines(
         values = np.pad(sample(image, where, transform), 1)
         for line in contourpy.contour_generator(z=values).lines(level):
             points = (np.asarray(line) - 0.5) * _SUPERSAMPLING
-            flat = [(float(x), float(y)) for x, y in points]
-            brush.line(flat, fill=(*rgb(color), 255), width=round(width * _SUPERSAMPLING))
+            brush.line(
+                points.ravel().tolist(),
+                fill=(*rgb(color), 255),
+                width=round(width * _SUPERSAMPLING),
+            )
     # reduce() weighs colours by opacity, so that edges of lines do not turn dark
     return np.asarray(layer.reduce(_SUPERSAMPLING))
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from pipeline.images import bool_array
+from pipeline.images import bool_array, same_grid
 from pipeline.report.figures import paint
 from pipeline.report.figures.geometry import (
     AXES,
@@ -67,7 +67,7 @@ def grey_painter(
 
 def brain_painter(image: sitk.Image, mask: sitk.Image) -> Painter:
     """Painter in grey whose window is that of the brain; the scalp may be brighter than white."""
-    return grey_painter(image, paint.window_of(image, _on(mask, image)))
+    return grey_painter(image, paint.window_of(image, mask_on(mask, image)))
 
 
 def bias(pairs: Mapping[str, Pair]) -> Figure:
@@ -75,7 +75,7 @@ def bias(pairs: Mapping[str, Pair]) -> Figure:
     rows = []
     for suffix, pair in pairs.items():
         before, after = upright(pair.before), upright(pair.after)
-        brain = _on(pair.mask, after)
+        brain = mask_on(pair.mask, after)
         box = mask_box(brain, MARGIN)
         painters: list[tuple[str, Painter]] = [
             (f"{suffix} before", brain_painter(before, pair.mask)),
@@ -86,7 +86,10 @@ def bias(pairs: Mapping[str, Pair]) -> Figure:
     return figure("bias", [("", compose(rows))])
 
 
-def _on(mask: sitk.Image, reference: sitk.Image) -> sitk.Image:
+def mask_on(mask: sitk.Image, reference: sitk.Image) -> sitk.Image:
+    """A mask on the lattice of another image of the same space."""
+    if same_grid(mask, reference):
+        return sitk.Cast(mask != 0, sitk.sitkUInt8)
     identity = sitk.Transform(3, sitk.sitkIdentity)
     return sitk.Resample(mask, reference, identity, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
 
@@ -141,9 +144,9 @@ def denoise(pairs: Mapping[str, Pair]) -> Figure:
     rows = []
     for suffix, pair in pairs.items():
         before, after = upright(pair.before), upright(pair.after)
-        box = mask_box(_on(pair.mask, after), 6.0)
+        box = mask_box(mask_on(pair.mask, after), 6.0)
         limit = residual_limit(pair)
-        window = paint.window_of(before, _on(pair.mask, before))
+        window = paint.window_of(before, mask_on(pair.mask, before))
         parts = [(f"{suffix} before", grey_painter(before, window, nearest=True)),
                  ("after", grey_painter(after, window, nearest=True)),
                  (f"removed, ±{limit:.2g}", _residual_painter(before, after, limit))]  # fmt: skip
@@ -159,7 +162,7 @@ def denoise(pairs: Mapping[str, Pair]) -> Figure:
 
 def residual_limit(pair: Pair) -> float:
     """Largest difference shown: the 99.5th percentile of its size inside the mask."""
-    inside = bool_array(_on(pair.mask, pair.after))
+    inside = bool_array(mask_on(pair.mask, pair.after))
     difference = sitk.GetArrayFromImage(pair.before) - sitk.GetArrayFromImage(pair.after)
     sizes = np.abs(difference[inside] if inside.any() else difference)
     limit = float(np.percentile(sizes, 99.5))

@@ -212,12 +212,15 @@ def _draw_bar(canvas: Image.Image, bar: Bar, left: int) -> None:
 
 
 def encode(picture: Image.Image, quality: int = 80) -> bytes:
-    """Picture as WebP; transparent ones without loss."""
+    """Picture as WebP; transparent ones without loss.
+
+    The effort is where half of the time costs a twentieth of the size.
+    """
     buffer = io.BytesIO()
     if picture.mode == "RGBA":
-        picture.save(buffer, "WEBP", lossless=True, method=3)
+        picture.save(buffer, "WEBP", lossless=True, quality=20, method=1)
     else:
-        picture.save(buffer, "WEBP", quality=quality, method=4)
+        picture.save(buffer, "WEBP", quality=quality, method=2)
     return buffer.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.figures import restore
+from pipeline.report.figures import histogram, restore
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
 from pipeline.report.sections.content import Content, Table, need
@@ -12,9 +12,9 @@ def build(record: Record) -> Content:
     """One picture with a row a contrast; a table of noise levels."""
     found = record.contrasts("denoise", desc="denoised")
 
-    def before_after() -> Figure:
+    def pairs() -> dict[str, restore.Pair]:
         earlier = record.contrasts("preprocess", desc="preproc")
-        return restore.denoise({
+        return {
             suffix: restore.Pair(
                 record.image(need(earlier[suffix])),
                 record.image(path),
@@ -22,11 +22,16 @@ def build(record: Record) -> Content:
             )
             for suffix, path in found.items()
             if suffix in earlier
-        })  # fmt: skip
+        }
+
+    def levels() -> Figure:
+        told = {suffix: record.facts(path).get("NoiseSigma") for suffix, path in found.items()}
+        sigmas = {key: float(sigma) for key, sigma in told.items() if sigma}
+        return histogram.noise(pairs(), sigmas)
 
     content = Content(outputs=list(found.values()))
     if found:
-        content.pictures.append(("denoise", before_after))
+        content.pictures += [("denoise", lambda: restore.denoise(pairs())), ("noise", levels)]
     rows = []
     for suffix, path in found.items():
         facts = record.facts(path)
