@@ -38,7 +38,11 @@ def differences(a: Results, b: Results, units: Iterable[Unit]) -> list[Differenc
         left = [facts(a, stage, unit) for unit in chosen]
         right = [facts(b, stage, unit) for unit in chosen]
         for what in _names([*left, *right]):
-            pairs = [(x.get(what, "–"), y.get(what, "–")) for x, y in zip(left, right, strict=True)]
+            pairs = [
+                (x.get(what, "–"), y.get(what, "–"))
+                for x, y in zip(left, right, strict=True)
+                if what in x or what in y
+            ]
             if any(x != y for x, y in pairs):
                 texts = (_told(Counter(values)) for values in zip(*pairs, strict=True))
                 found.append(Difference(stage, what, *texts))
@@ -69,11 +73,11 @@ def facts(results: Results, stage: str, unit: Unit) -> dict[str, str]:
 
 def _facts(content: Mapping[str, Any]) -> dict[str, str]:
     found = {
-        "method": _text(content.get("Method")),
-        "model": _text(content.get("Model"))[:12] or "none",
-        "code": _text(content.get("Code")),
-        "Voxelway": _text(content["GeneratedBy"].get("Version")),
-        "device": _text(content.get("Device")),
+        "method": _text(content.get("Method", "")),
+        "model": _text(content.get("Model", ""))[:12] or "none",
+        "code": _text(content.get("Code", "")),
+        "Voxelway": _text(content["GeneratedBy"].get("Version", "")),
+        "device": _text(content.get("Device", "")),
     }
     found |= {name: text for name, text in _flat(content.get("Parameters")) if name != "method"}
     versions = content.get("Versions")

@@ -44,7 +44,8 @@ class Level:
         name: the scanner, contrast, noise level or class of resolution.
         n: subjects.
         mean: mean over the subjects.
-        low: lower end of its 95 % interval (Student's t); None for one subject.
+        low: lower end of its 95 % interval (Student's t, cut at the measure's range); None for
+            one subject.
         high: upper end.
     """
 
@@ -261,7 +262,7 @@ def _line(factor: str, key: Key, groups: Groups) -> Line | None:
     """One measure by one factor; None where there is a single group."""
     if len(groups) < 2:
         return None
-    levels = tuple(_level(name, list(values.values())) for name, values in groups.items())
+    levels = tuple(_level(name, list(values.values()), key[1]) for name, values in groups.items())
     line = Line(factor, *key, levels)
     test, chosen = _comparable({n: groups[n] for n in groups if len(groups[n]) >= FEWEST})
     if len(chosen) < 2:
@@ -273,12 +274,13 @@ def _line(factor: str, key: Key, groups: Groups) -> Line | None:
                    highest=highest, test=test, p=p)  # fmt: skip
 
 
-def _level(name: str, values: Sequence[float]) -> Level:
+def _level(name: str, values: Sequence[float], metric: str) -> Level:
     count, mean = len(values), float(np.mean(values))
     if count < 2:
         return Level(name, count, mean, None, None)
     half = float(stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
-    return Level(name, count, mean, mean - half, mean + half)
+    bounds = MEASURES[metric]
+    return Level(name, count, mean, max(bounds.low, mean - half), min(bounds.high, mean + half))
 
 
 #: Kruskal & Wallis 1952, J Am Stat Assoc 47(260):583-621, doi:10.1080/01621459.1952.10483441;
