@@ -22,7 +22,7 @@ from pipeline.evaluate import factors
 from pipeline.evaluate.factors import Factors, Series
 from pipeline.evaluate.inference import holm
 from pipeline.evaluate.registry import MEASURES
-from pipeline.paths import Results, Unit
+from pipeline.paths import STAGES, Results, Unit
 
 #: A group with fewer subjects is shown and not tested.
 FEWEST = 5
@@ -34,6 +34,10 @@ HEADER = (
     "| by | stage | measure | label | group | subjects | mean (95 % interval) | largest difference"
     " | test | p | p, Holm |"
 )
+
+
+#: Stage, measure, label, unit.
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -132,11 +136,16 @@ def lines(rows: Sequence[Mapping[str, str]], known: Mapping[Unit, Factors]) -> l
     found = [
         line
         for factor, name in NAMES.items()
-        for key, chosen in _by_key(numbers, factor).items()
+        for key, chosen in sorted(_by_key(numbers, factor).items(), key=_order)
         if (line := _line(factor, key, _groups(chosen, name(chosen)))) is not None
     ]
     corrected = holm([line.p for line in found])
     return [replace(line, holm=p) for line, p in zip(found, corrected, strict=True)]
+
+
+def _order(item: tuple[Key, list[Number]]) -> tuple[int, Key]:
+    stage = item[0][0]
+    return (STAGES.index(stage) if stage in STAGES else len(STAGES), item[0])
 
 
 def _numbers(rows: Iterable[Mapping[str, str]], known: Mapping[Unit, Factors]) -> list[Number]:
@@ -165,9 +174,6 @@ def _float(text: str) -> float:
         return float(text)
     except (TypeError, ValueError):
         return math.nan
-
-
-Key = tuple[str, str, str, str]
 
 
 def _by_key(numbers: Iterable[Number], factor: str) -> dict[Key, list[Number]]:
@@ -340,7 +346,8 @@ def _verdict(line: Line, first: bool) -> list[str]:
     if not first or line.difference is None:
         return [""] * 4
     p = ["" if value is None else f"{value:.2g}" for value in (line.p, line.holm)]
-    return [f"{line.difference:.3g} ({line.highest} over {line.lowest})", line.test, *p]
+    which = f" ({line.highest} over {line.lowest})" if line.difference else ""
+    return [f"{line.difference:.3g}{which}", line.test, *p]
 
 
 def _cell(text: str) -> str:
