@@ -1,259 +1,24 @@
-"""Pages made from a results folder whose images are made here, as the stages would write them."""
+"""Pages made from a results folder that holds what the stages would write."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
 
-from pipeline import config, files, images, status
-from pipeline.evaluate.table import Table
+from pipeline import config, files, status
+from pipeline.errors import CODES
 from pipeline.ingest import manifest
 from pipeline.paths import STAGES, Results, Unit
 from pipeline.report import pages
 from pipeline.task import UnitTask
 
-TEMPLATE = "MNI152NLin2009aSym"
-HOSTILE = "<script>alert('x')</script>"
-
-
-def brain_maps(spacing: float) -> dict[str, sitk.Image]:
-    """T1 and tissue maps of MNI152, cropped to the head by a scalp around the brain."""
-    from nilearn.datasets import load_mni152_gm_template, load_mni152_template
-    from nilearn.datasets import load_mni152_wm_template as load_wm
-
-    found = {}
-    for name, load in (("T1", load_mni152_template), ("GM", load_mni152_gm_template),
-                       ("WM", load_wm)):  # fmt: skip
-        nifti = load(resolution=round(spacing))
-        values = np.asarray(nifti.get_fdata(), dtype=np.float32).transpose(2, 1, 0)
-        image = sitk.GetImageFromArray(values[:, ::-1, ::-1])
-        image.SetSpacing([spacing] * 3)
-        found[name] = image
-    return found
-
-
-class Fake:
-    """Writes the files of every stage for one unit, through the task of that stage."""
-
-    def __init__(self, root: Path, spacing: float) -> None:
-        self.results = Results(root)
-        self.maps = brain_maps(spacing)
-        self.spacing = spacing
-        brain = sitk.GetArrayFromImage(self.maps["T1"])
-        self.t1 = brain / np.percentile(brain[brain > 0], 99)
-        self.inside = self.t1 > 0.05
-        self.grid = self.maps["T1"]
-        gm, wm = (sitk.GetArrayFromImage(self.maps[name]) for name in ("GM", "WM"))
-        labels = np.where(wm > 0.5, 3, np.where(gm > 0.4, 2, 1))
-        self.labels = np.where(self.inside, labels, 0).astype(np.uint8)
-        self._write_template()
-
-    def _write_template(self) -> None:
-        folder = self.results.model("register", TEMPLATE)
-        images.write_image(self.grid, folder / "T1w.nii.gz")
-        images.write_image(self._as(self.inside), folder / "brain_mask.nii.gz")
-        images.write_image(self.maps["WM"], folder / "WM_probseg.nii.gz")
-
-    def _as(self, values: Any) -> sitk.Image:
-        return images.like(values, self.grid)
-
-    def unit(self, unit: Unit, seed: int, *, upto: str = "export", lacks: str = "") -> None:
-        """Everything that the stages before and with ``upto`` write."""
-        rng = np.random.default_rng(seed)
-        self.scale = 1.0 + 0.1 * rng.standard_normal()
-        for stage in STAGES[: STAGES.index(upto) + 1]:
-            if stage in ("evaluate", "report"):
-                continue
-            params = {**config.section(stage), "seed": 0}
-            task = UnitTask(stage, params, "c0de", base=self.results.root, results=self.results,
-                            unit=unit)  # fmt: skip
-            getattr(self, stage)(task, rng, lacks)
-            self._status(task, "ok")
-        self._numbers(unit, rng)
-
-    def _status(self, task: UnitTask, state: Any, code: str = "", message: str = "") -> None:
-        unit = task.unit
-        one = status.Status(unit.subject, unit.session, task.stage, state, code, message, 3.21,
-                            list(task.warnings), dict(task.outputs))  # fmt: skip
-        status.write(self.results, unit, one)
-
-    def stop(self, unit: Unit, stage: str, code: str, message: str) -> None:
-        """Let a stage fail and the later ones be skipped."""
-        for later in STAGES[STAGES.index(stage) :]:
-            if later in ("evaluate", "report"):
-                continue
-            task = UnitTask(later, {}, results=self.results, unit=unit)
-            if later == stage:
-                self._status(task, "failed", code, message)
-            else:
-                why = f"Not run, because {stage} failed ({code})"
-                self._status(task, "skipped", "E-UPSTREAM", why)
-
-    def _noisy(self, suffix: str, rng: Any) -> sitk.Image:
-        contrast = {"T1w": self.t1, "T2w": (1.2 - self.t1) * self.inside,
-                    "FLAIR": (0.4 + 0.5 * self.t1) * self.inside}[suffix]  # fmt: skip
-        noise = 0.04 * rng.standard_normal((2, *contrast.shape))
-        return self._as(np.hypot(contrast + noise[0], noise[1]).astype(np.float32))
-
-    def _native(self, image: sitk.Image, suffix: str) -> sitk.Image:
-        if suffix == "T1w":
-            return image
-        thick = (self.spacing, self.spacing, 3 * self.spacing)
-        return images.resample(image, images.spaced_grid(image, thick), order=1)
-
-    def _contrasts(self, lacks: str) -> list[str]:
-        return [suffix for suffix in ("T1w", "T2w", "FLAIR") if suffix != lacks]
-
-    def ingest(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        zz = np.linspace(0.7, 1.3, self.t1.shape[0], dtype=np.float32)[:, None, None]
-        for suffix in self._contrasts(lacks):
-            image = self._noisy(suffix, rng) * 800.0 * self._as(zz * np.ones_like(self.t1))
-            path = self.results.image("ingest", task.unit, suffix)
-            task.write(self._native(image, suffix), path, SliceThickness=self.spacing,
-                       MagneticFieldStrength=3, SeriesDescription=HOSTILE)  # fmt: skip
-
-    def preprocess(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        place, unit = self.results, task.unit
-        mask = self._as(self.inside)
-        task.write(mask, place.image("preprocess", unit, "mask", desc="brain"), Anchor="T1w")
-        for suffix in self._contrasts(lacks):
-            image = self._native(self._noisy(suffix, rng), suffix)
-            path = place.image("preprocess", unit, suffix, desc="preproc")
-            task.write(image, path, Anchor="T1w", BiasFieldRange=[0.8, 1.2])
-            if suffix != "T1w":
-                own = images.resample(mask, image, labels=True)
-                task.write(own, place.image("preprocess", unit, "mask", desc="brain", space=suffix))
-                path = place.transform("preprocess", unit, suffix, "T1w", extension=".mat")
-                turn = sitk.Euler3DTransform((90.0, 100.0, 70.0), 0, 0, 0, (0.5, 0, 0))
-                sitk.WriteTransform(turn, str(path))
-        task.warn(f"T2w may not be aligned with T1w: {HOSTILE}")
-
-    def denoise(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        for suffix, path in task.contrasts("preprocess", desc="preproc").items():
-            image = sitk.CurvatureFlow(task.read(path), 0.06, 3)
-            out = self.results.image("denoise", task.unit, suffix, desc="denoised")
-            task.write(image, out, NoiseSigma=0.04, NoiseSigmaAfter=0.01, NoiseModel="Rician")
-
-    def superres(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        place, unit = self.results, task.unit
-        mask = place.image("superres", unit, "mask", space="T1w", desc="brain")
-        task.write(self._as(self.inside), mask, Anchor="T1w")
-        for suffix, path in task.contrasts("denoise", desc="denoised").items():
-            image = images.resample(task.read(path), self.grid)
-            task.write(image, place.image("superres", unit, suffix, space="T1w", desc="superres"))
-
-    def register(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        place, unit = self.results, task.unit
-        head = place.image("superres", unit, "T1w", space="T1w", desc="superres")
-        moved = images.array(task.read(head)) * self.inside
-        shifted = sitk.TranslationTransform(3, (3.0, -2.0, 2.0))
-        jac = np.exp(
-            sitk.GetArrayFromImage(
-                sitk.SmoothingRecursiveGaussian(
-                    self._as(rng.standard_normal(self.t1.shape).astype(np.float32)), 8.0
-                )
-            )
-            * 30
-        )
-        for desc, image in (("moved", self._as(moved)),
-                            ("affine", images.resample(self._as(moved), self.grid, shifted)),
-                            ("jacobian", self._as(jac.astype(np.float32)))):  # fmt: skip
-            task.write(image, place.image("register", unit, "T1w", space=TEMPLATE, desc=desc))
-
-    def synthesize(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        if lacks:
-            image = self._noisy(lacks, rng)
-            path = self.results.image("synthesize", task.unit, lacks, space="T1w", desc="synth")
-            task.write(image, path, Synthetic=True, SourceContrasts=["T1w", "T2w"])
-            spread = path.with_name(path.name.replace("desc-synth_", "desc-synthsd_"))
-            task.write(sitk.Abs(image) * 0.1, spread, Synthetic=True)
-
-    def segment(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        place, unit = self.results, task.unit
-        fine = self.labels.copy()
-        middle = [n // 2 for n in fine.shape]
-        block = tuple(slice(m - 3, m + 3) for m in middle)
-        fine[block] = 4
-        low = [4, 4, 4]
-        size = [n - 8 for n in self.grid.GetSize()]
-        facts = {"Box": {"Index": low, "Size": size}, "BoxTouched": False}
-        task.write(self._as(fine), place.image("segment", unit, "dseg", space="T1w"), **facts)
-        coarse = place.image("segment", unit, "dseg", space="T1w", desc="coarse")
-        task.write(self._as(self.labels), coarse)
-        edges = sitk.GradientMagnitude(sitk.Cast(self._as(fine), sitk.sitkFloat32))
-        values = np.clip(images.array(edges) / 4, 0, 1)
-        task.write(self._as(values), place.image("segment", unit, "entropy", space="T1w",
-                                                 desc="entropy"))  # fmt: skip
-
-    def export(self, task: UnitTask, rng: Any, lacks: str) -> None:
-        path = self.results.dicom_seg(task.unit)
-        files.write_text(path, "DICM")
-        task.describe(path, Identity="pseudonym", SegmentVoxels={"CSF": 3, "GM": 4, "WM": 5})
-
-    def _numbers(self, unit: Unit, rng: Any) -> None:
-        table = Table(unit)
-
-        def add(stage: str, metric: str, label: str, value: float, before: Any = None) -> None:
-            if (found := status.read(self.results, unit, stage)) and found.status == "ok":
-                table.add(stage, metric, label, value * (1 + 0.05 * rng.standard_normal()), before)
-
-        add("preprocess", "volume", "brain", 1500.0)
-        for suffix in ("T1w", "T2w"):
-            add("ingest", "efc", suffix, 0.6)
-            add("preprocess", "noise_level", suffix, 4.0, 4.2)
-            add("preprocess", "snr", suffix, 12.0, 10.0)
-            add("denoise", "noise_level", suffix, 1.0, 4.0)
-            add("denoise", "psnr", suffix, 31.0, 27.0)
-            add("denoise", "ssim", suffix, 0.9, 0.95)
-            add("superres", "psnr", suffix, 30.0, 26.0)
-        add("register", "ncc", "", 0.93, 0.8)
-        add("register", "tre", "", 1.2, 3.4)
-        for name, volume in (("CSF", 300.0), ("GM", 700.0), ("WM", 500.0), ("lesion", 4.0)):
-            add("segment", "volume", name, volume)
-            add("segment", "dice", name, 0.85, 0.7)
-        path = self.results.unit_metrics(unit)
-        table.write(path)
-        task = UnitTask("evaluate", {**config.section("evaluate"), "seed": 0}, "c0de",
-                        base=self.results.root, results=self.results, unit=unit)  # fmt: skip
-        task.describe(path)
-        self._status(task, "ok")
-
-
-def manifest_row(unit: Unit, suffix: str) -> manifest.Row:
-    return manifest.Row(unit.subject, unit.session, "0001", suffix, "MR", "Acme", 3.0, 64, 64, 40,
-                        4.0, 4.0, 4.0, 4.0, 40, 64 * 64 * 40, "train", 0, "0")  # fmt: skip
-
-
-def make(root: Path, spacing: float, count: int = 2) -> Results:
-    """A cohort: ``count`` whole subjects (the second lacks FLAIR), one that failed early."""
-    fake = Fake(root, spacing)
-    units = [Unit(f"A{n:03d}", "01") for n in range(count + 1)]
-    for n, unit in enumerate(units[:-1]):
-        fake.unit(unit, n, lacks="FLAIR" if n % 2 else "")
-    fake.unit(units[-1], 99, upto="ingest")
-    what = "The mask holds 0 voxels, 0.0 ml. In sub-A. Look at the head."
-    fake.stop(units[-1], "preprocess", "E-MASK-EMPTY", what)
-    rows = [manifest_row(unit, s) for unit in units for s in ("FLAIR", "T1w", "T2w")]
-    manifest.write_manifest(fake.results.manifest, rows)
-    files.write_tsv(fake.results.quarantine, ("code", "message", "subject", "series", "files"), [
-        {"code": "D-SLICES-MISSING", "message": f"3 of 40 {HOSTILE}", "subject": "B001",
-         "series": "9f", "files": 37},
-        {"code": "D-LOCALIZER", "message": "3 slices", "subject": "A000", "series": "8e",
-         "files": 3},
-        {"code": "D-TRUNCATED", "message": "1 file", "subject": "A001", "series": "7d",
-         "files": 40},
-    ])  # fmt: skip
-    return fake.results
-
-
-def params() -> dict[str, Any]:
-    return {**config.section("report"), "seed": 0}
+from .report_cases import HOSTILE, TEMPLATE, Fake, make, params
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +33,129 @@ def page(results: Results, name: str) -> str:
 
 
 WHOLE, LACKING, FAILED = "sub-A000_ses-01.html", "sub-A001_ses-01.html", "sub-A002_ses-01.html"
+
+
+class Parsed(HTMLParser):
+    """What a browser would make of a page: elements with their attributes, and their text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+ATTACKS = (
+    HOSTILE,
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(2)>',
+    "javascript:alert(3)",
+    "' autofocus onfocus='alert(4)",
+    "</script><script>alert(5)</script>",
+    "{{ 7*7 }}",
+)
+
+
+class TestHostileText:
+    """Text that a header, a file name or a foreign file controls, all at once on one page."""
+
+    @pytest.fixture(scope="class")
+    def attacked(self, tmp_path_factory: pytest.TempPathFactory) -> str:
+        fake = Fake(tmp_path_factory.mktemp("attacked") / "results", 6.0)
+        unit, everything = Unit("A000", "01"), " ".join(ATTACKS)
+        fake.unit(unit, 0, lacks="FLAIR")
+        for path in (fake.results.root / "derivatives").rglob("*.json"):
+            if path.name.endswith("_status.json"):
+                continue
+            told = files.read_json(path)
+            told |= {"Method": everything, "NoiseModel": everything, "Identity": everything}
+            told |= {"SourceContrasts": list(ATTACKS), "Device": everything, "Code": everything}
+            told["Parameters"] = {text: text for text in ATTACKS}
+            told["Versions"] = {text: text for text in ATTACKS}
+            told["ChannelsUsed"] = [{"Suffix": text, "Synthetic": True} for text in ATTACKS]
+            told["SegmentVoxels"] = dict.fromkeys(ATTACKS, 1)
+            files.write_json(path, told)
+        image = fake.results.image("ingest", unit, "T1w")
+        image.with_name(f"{unit.name}_<img src=x onerror=alert(1)>.nii.gz").write_bytes(
+            image.read_bytes()
+        )
+        stage = status.read(fake.results, unit, "denoise")
+        assert stage is not None
+        stage.warnings[:] = list(ATTACKS)
+        status.write(fake.results, unit, stage)
+        rows = [{"code": text, "message": text, "subject": "A000", "series": text, "files": 1}
+                for text in ATTACKS]  # fmt: skip
+        columns = ("code", "message", "subject", "series", "files")
+        files.write_tsv(fake.results.quarantine, columns, rows)
+        assert pages.write_pages(fake.results, params(), [unit], cohort=False) == 0
+        return page(fake.results, "sub-A000_ses-01.html")
+
+    def test_it_is_shown_as_text(self, attacked: str) -> None:
+        shown = " ".join(Parsed(attacked).text)
+        for attack in ATTACKS:
+            assert attack in shown
+
+    def test_it_makes_no_element_and_no_handler(self, attacked: str) -> None:
+        parsed = Parsed(attacked)
+        for tag, attributes in parsed.elements:
+            assert not [name for name in attributes if name.startswith("on") or name == "autofocus"]
+            for name in ("href", "src", "action", "formaction"):
+                assert not attributes.get(name, "").strip().lower().startswith("javascript"), tag
+        assert not parsed.all("svg")
+        scripts = parsed.all("script")
+        assert [one.get("src") or one.get("id") or "own" for one in scripts] == [
+            "volumes", "cohort.js", "own"]  # fmt: skip
+        assert all(one["src"].startswith("data:image/webp") for one in parsed.all("img"))
+
+    def test_only_the_page_s_own_script_may_run(self, attacked: str) -> None:
+        policy = next(one["content"] for one in Parsed(attacked).all("meta")
+                      if one.get("http-equiv") == "Content-Security-Policy")  # fmt: skip
+        code = attacked.rsplit("<script>", 1)[1].rsplit("</script>", 1)[0]
+        digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+        rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+        assert rules["script-src"].split() == ["'self'", "file:", f"'sha256-{digest}'"]
+        assert rules["default-src"] == "'none'" and rules["form-action"] == "'none'"
+
+
+#: Stages that can fail and leave a page to tell it.
+CAN_FAIL = tuple(stage for stage in STAGES if stage != "report")
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """A unit for each stage that failed; its subject is named after the stage."""
+    fake = Fake(tmp_path_factory.mktemp("failures") / "results", 6.0)
+    for number, stage in enumerate(CAN_FAIL):
+        unit = Unit(stage, "01")
+        before = STAGES[STAGES.index(stage) - 1] if number else ""
+        fake.unit(unit, number, upto="segment" if before in ("evaluate", "report") else before)
+        fake.stop(unit, stage, "E-IMG-NAN", f"17 voxels of {stage} are NaN")
+        assert pages.write_pages(fake.results, params(), [unit], cohort=False) == 0
+    return fake.results
+
+
+@pytest.mark.parametrize("stage", CAN_FAIL)
+def test_a_subject_that_failed_at_any_stage_has_a_page_that_says_so(
+    failures: Results, stage: str
+) -> None:
+    html = page(failures, f"sub-{stage}_ses-01.html")
+    assert 'class="head fail"' in html
+    assert f"{stage} failed: {CODES['E-IMG-NAN'].meaning} (E-IMG-NAN)" in " ".join(html.split())
+    section = html.split(f'<section id="{stage}"')[1].split("</section>")[0]
+    assert f"17 voxels of {stage} are NaN" in section and 'class="alert failed"' in section
+    assert f'data-stage="{stage}"' in section, "a failed stage can be rated"
+    # what was made before is there to look at, in the viewer too
+    assert ('id="viewer"' in html) == (stage != "ingest")
+    assert "could not be made" not in html and "The viewer lacks" not in html
 
 
 class TestSubjectPage:
@@ -300,7 +188,7 @@ class TestSubjectPage:
     def test_pages_are_small_and_self_contained(self, results: Results) -> None:
         for name in (WHOLE, LACKING, FAILED, "index.html"):
             html = page(results, name)
-            assert len(html) < 3_000_000
+            assert len(html.encode()) < 6_000_000
             assert set(re.findall(r'<script src="([^"]*)"', html)) <= {"cohort.js"}
             assert not re.search(r'(?:src|href)="(?:https?:)?//', html)
             assert "url(" not in html
@@ -337,6 +225,36 @@ class TestSubjectPage:
         shown = re.findall(r'<data value="([^"]*)"', html)
         assert len(shown) >= len(mine)
         assert set(shown) <= known
+        by_key = {f"{row['stage']}.{row['metric']}.{row['label']}": row["value"] for row in mine}
+        strips = re.findall(r'data-key="([^"]*)" data-value="([^"]*)"', html)
+        assert {key for key, _ in strips} == set(by_key)
+        assert all(by_key[key] == value for key, value in strips)
+
+    def test_short_forms_are_the_numbers_of_the_table(self, results: Results) -> None:
+        """What is read is the value itself, rounded to what is shown."""
+        shown = re.findall(r'<data value="([^"]*)" title="([^"]*)">([^<]*)</data>',
+                           page(results, WHOLE))  # fmt: skip
+        assert shown
+        for value, title, text in shown:
+            assert title == value
+            assert float(text) == pytest.approx(float(value), rel=5.1e-3, abs=5e-5)
+
+    def test_numbers_of_the_reasons_are_those_of_the_table(self, tmp_path: Path) -> None:
+        fake = Fake(tmp_path / "results", 6.0)
+        unit = Unit("A000", "01")
+        fake.unit(unit, 3)
+        rows = files.read_tsv(fake.results.unit_metrics(unit))
+        for row in rows:
+            if (row["stage"], row["metric"]) == ("register", "ncc"):
+                row["value"] = "0.3141"
+            if (row["metric"], row["label"]) == ("volume", "lesion"):
+                row["value"] = "27.1828"
+        files.write_tsv(fake.results.unit_metrics(unit), list(rows[0]), rows)
+        task = UnitTask("evaluate", {}, base=fake.results.root, results=fake.results, unit=unit)
+        task.describe(fake.results.unit_metrics(unit))
+        assert pages.write_pages(fake.results, params(), [unit], cohort=False) == 0
+        reasons = page(fake.results, WHOLE).split('<ul class="reasons">')[1].split("</ul>")[0]
+        assert "correlation 0.31," in reasons and "lesions of 27.2 ml" in reasons
 
     def test_what_was_done_names_method_and_parameters(self, results: Results) -> None:
         html = page(results, WHOLE)
