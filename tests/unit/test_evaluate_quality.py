@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from pipeline import images
 from pipeline.evaluate import quality
 
 RNG = np.random.default_rng(0)
@@ -115,6 +116,20 @@ def test_head_mask_fills_the_hole(spacing: tuple[float, float, float]) -> None:
     assert found.shape == ball.shape
     assert 2 * np.count_nonzero(found & ball) / (found.sum() + ball.sum()) > 0.9
     assert found[20, 22, 24]
+
+
+def test_a_head_in_two_parts_is_whole() -> None:
+    image, ball = head()
+    values = sitk.GetArrayFromImage(image)
+    z, y, x = np.ogrid[:40, :44, :48]
+    radius = np.sqrt((z - 20.0) ** 2 + (y - 22.0) ** 2 + (x - 24.0) ** 2)
+    values[(radius >= 15) & (radius < 17)] = 0.05  # a dark skull
+    values[(radius >= 17) & (radius < 19)] = 1.0  # the scalp
+    values[1:3, 1:3, 1:3] = 1.0  # a speck in the air
+    found = quality.head_mask(images.like(values, image))
+    assert found[(radius < 19)].mean() > 0.95
+    assert not found[0:4, 0:4, 0:4].any()
+    assert found[ball].all()
 
 
 def test_air_leaves_padding_and_a_margin_out() -> None:

@@ -16,7 +16,9 @@ from pipeline import config, files, images, runner, status
 from pipeline.cli import main
 from pipeline.errors import Exit, VoxelwayError
 from pipeline.evaluate import stage
+from pipeline.evaluate.quality import efc
 from pipeline.evaluate.registration import points_in
+from pipeline.evaluate.registry import MEASURES
 from pipeline.ingest import identity
 from pipeline.paths import Results, Unit, sidecar
 
@@ -105,6 +107,7 @@ class Cohort:
         values[3:9, 3:9, 3:9] = 1
         image = sitk.GetImageFromArray(values)
         image.SetSpacing((4, 4, 4))
+        image.SetOrigin((-44.0, -30.0, -30.0))
         return image
 
     def field(self, shift: tuple[float, float, float]) -> sitk.Image:
@@ -274,6 +277,8 @@ def test_rigid_error_is_the_millimetre_that_was_added(judged: Cohort) -> None:
 def test_brain_mask_against_the_true_one(judged: Cohort) -> None:
     rows = judged.rows()
     assert rows["preprocess", "dice", "brain"] == (1.0, None)
+    assert rows["preprocess", "surface_dice", "brain"] == (1.0, None)
+    assert rows["preprocess", "hd95", "brain"] == (0.0, None)
     voxels = np.count_nonzero(sitk.GetArrayViewFromImage(judged.labels))
     assert rows["preprocess", "volume", "brain"][0] == pytest.approx(voxels * 0.027, rel=1e-4)
 
@@ -312,9 +317,68 @@ def test_labels_fine_beside_coarse(judged: Cohort) -> None:
     assert fine == pytest.approx(np.mean([rows["segment", "dice", n][0] for n in labels]), rel=1e-5)
     assert baseline is not None
     assert fine > baseline
+    fine, baseline = rows["segment", "surface_dice", "mean"]
+    labels = ("CSF", "GM", "WM", "lesion")
+    shown = [rows["segment", "surface_dice", n] for n in labels]
+    assert fine == pytest.approx(np.mean([value for value, _ in shown]), rel=1e-5)
+    assert baseline == pytest.approx(np.mean([value for _, value in shown]), rel=1e-5)
+    assert rows["segment", "surface_dice", "lesion"][1] == 0.0  # missed by coarse
+    assert rows["segment", "sensitivity", "lesion"] == (pytest.approx(24 / 36, rel=1e-5), 0.0)
+    assert rows["segment", "precision", "lesion"] == (1.0, None)
     # only coarse has the core, and no reference: nothing of it is defined for fine but its volume
     assert ("segment", "dice", "lesion-core") not in rows
     assert rows["segment", "volume", "lesion-core"] == (0.0, None)
+
+
+def test_lesions_one_by_one_fine_beside_coarse(judged: Cohort) -> None:
+    rows = judged.rows()
+    assert rows["segment", "lesion_sensitivity", "whole-lesion"] == (1.0, 0.0)
+    assert rows["segment", "lesion_f1", "whole-lesion"] == (1.0, 0.0)
+    assert rows["segment", "lesions_missed", "whole-lesion"] == (0.0, 1.0)
+    # coarse has one false voxel of core
+    assert rows["segment", "lesions_false", "whole-lesion"] == (0.0, 1.0)
+    assert rows["segment", "lesion_precision", "whole-lesion"] == (1.0, 0.0)
+
+
+def test_dice_of_registration_is_that_of_the_shifted_labels(judged: Cohort) -> None:
+    # the true labels at the template's brain voxels, shifted as the fields of the fixture are
+    points = points_in(judged.template())
+
+    def looked_up(shift: float) -> np.ndarray:
+        moved = (points + np.array((shift, 0.0, 0.0))).tolist()
+        places = [judged.labels.TransformPhysicalPointToIndex(point) for point in moved]
+        size = judged.labels.GetSize()
+        inside = [all(0 <= i < n for i, n in zip(place, size, strict=True)) for place in places]
+        pairs = zip(places, inside, strict=True)
+        return np.array([judged.labels[place] if there else 0 for place, there in pairs])
+
+    true, fine, affine = looked_up(5.0), looked_up(5.5), looked_up(3.0)
+    rows = judged.rows()
+    dice = []
+    for index, name in ((1, "CSF"), (2, "GM"), (3, "WM"), (4, "lesion")):
+        if (true == index).any():
+            dice.append([
+                2 * np.sum((found == index) & (true == index))
+                / (np.sum(found == index) + np.sum(true == index))
+                for found in (fine, affine)
+            ])  # fmt: skip
+            assert rows["register", "dice", name] == pytest.approx(tuple(dice[-1]), rel=1e-5)
+    assert len(dice) > 1
+    assert rows["register", "dice", "mean"] == pytest.approx(tuple(np.mean(dice, axis=0)), rel=1e-5)
+
+
+def test_tolerance_and_share_are_those_of_the_configuration(cohort: Cohort) -> None:
+    cohort.labelled()
+    cohort.restored()
+    assert cohort.evaluate(surface_tolerance=0.0, lesion_overlap=0.9).status == "ok"
+    strict = cohort.rows()
+    assert cohort.evaluate(surface_tolerance=10.0).status == "ok"
+    loose = cohort.rows()
+    assert strict["segment", "surface_dice", "lesion"][0] < 1
+    assert loose["segment", "surface_dice", "lesion"][0] == 1
+    # two of three slabs are no nine tenths
+    assert strict["segment", "lesion_sensitivity", "whole-lesion"][0] == 0
+    assert loose["segment", "lesion_sensitivity", "whole-lesion"][0] == 1
 
 
 def test_registration_errors_are_those_put_in(judged: Cohort) -> None:
@@ -323,6 +387,10 @@ def test_registration_errors_are_those_put_in(judged: Cohort) -> None:
     assert rows["register", "tre_p95", ""] == (pytest.approx(0.5), pytest.approx(2.0))
     assert rows["register", "folding", ""][0] == pytest.approx(100 / 216, rel=1e-4)
     assert rows["register", "sd_log_jacobian", ""][0] == pytest.approx(0, abs=1e-6)
+    assert rows["register", "jacobian_min", ""] == (-1.0, None)
+    assert rows["register", "jacobian_max", ""][0] == pytest.approx(math.e, rel=1e-5)
+    mean = (215 * math.e - 1) / 216
+    assert rows["register", "jacobian_mean", ""][0] == pytest.approx(mean, rel=1e-5)
     assert rows["register", "inverse_consistency", ""] == (0.25, None)
     value, baseline = rows["register", "ncc", ""]
     assert baseline is not None
@@ -362,8 +430,8 @@ def test_without_truth_only_what_needs_none(cohort: Cohort) -> None:
     metrics = {(name, metric) for name, metric, _ in rows}
     assert ("segment", "volume") in metrics
     assert ("register", "ncc") in metrics
-    assert ("ingest", "efc") in metrics
-    gone = {"tre", "rigid_error", "dice", "hd95"}
+    assert {("ingest", "efc"), ("ingest", "qi1"), ("ingest", "qi2")} <= metrics
+    gone = {"tre", "rigid_error", "dice", "hd95", "surface_dice", "lesions_false", "lesion_f1"}
     assert not gone & {metric for _, metric in metrics}
     assert not {("denoise", "psnr"), ("superres", "psnr")} & metrics
     # the acquired T2w is the reference of the made one
@@ -496,6 +564,16 @@ def test_file_form_of_labels(tmp_path: Path) -> None:
     dice = [content["labels"][key]["dice"] for key in "1234"]
     assert content["mean"]["dice"] == pytest.approx(np.mean(dice))
     assert content["units"]["hd95"] == "mm"
+    assert content["mean"].keys() == {"dice", "jaccard", "sensitivity", "surface_dice"}
+    jaccard = [content["labels"][key]["jaccard"] for key in "1234"]
+    assert content["mean"]["jaccard"] == pytest.approx(np.mean(jaccard))
+    # the lesion was called white matter: all labels together are right
+    assert content["overall"]["dice"] == content["overall"]["surface_dice"] == 1
+    assert content["overall"]["mhd"] == 0
+    registered = {n for n, e in MEASURES.items() if e.family in ("overlap", "surface", "detection")}
+    assert content["labels"]["4"].keys() == registered | {"name"}
+    assert content["labels"]["4"]["lesions_missed"] == 1
+    assert content["labels"]["4"]["lesion_precision"] is None
     assert run(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", out) == 0
     assert json.loads(out.read_text())["labels"].keys() == {"1", "2", "3", "4"}
 
@@ -513,6 +591,14 @@ def test_file_form_of_images(tmp_path: Path) -> None:
     expected = 20 * math.log10(span / SIGMA)
     assert content["measures"]["psnr"] == pytest.approx(expected, abs=0.2)
     assert content["measures_without_fit"]["psnr"] < 5
+    registered = {name for name, entry in MEASURES.items() if entry.family == "similarity"}
+    assert content["measures"].keys() == content["measures_without_fit"].keys() == registered
+    assert 0.5 < content["measures"]["gms"] < 1
+    alone = content["without_reference"]
+    assert alone["predicted"].keys() == alone["reference"].keys() == {"efc", "fber", "qi1", "qi2"}
+    assert alone["predicted"]["efc"] == pytest.approx(efc(images.array(images.read_image(
+        tmp_path / "a.nii.gz"))))  # fmt: skip
+    assert content["units"].keys() == registered | alone["predicted"].keys()
     assert run(tmp_path / "b.nii.gz", tmp_path / "b.nii.gz", out) == 0
     assert json.loads(out.read_text())["measures_without_fit"]["psnr"] is None
 
@@ -541,6 +627,20 @@ def test_other_grids_are_refused(
     assert run(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", out) == Exit.REFUSED
     assert capsys.readouterr().err.startswith("E-IMG-GRID")
     assert not out.exists()
+
+
+def test_file_form_takes_its_tolerance_from_the_parameters(tmp_path: Path) -> None:
+    reference = anatomy()
+    moved = np.roll(sitk.GetArrayFromImage(reference), 1, 2)
+    images.write_image(images.like(moved, reference), tmp_path / "a.nii.gz")
+    images.write_image(reference, tmp_path / "b.nii.gz")
+    out, found = tmp_path / "out.json", []
+    for tolerance in (2.9, 3.0):  # the voxels are 3 mm
+        limit = json.dumps({"surface_tolerance": tolerance})
+        files_given = (tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", out)
+        assert run(*files_given, "--params", limit) == 0
+        found.append(json.loads(out.read_text())["overall"]["surface_dice"])
+    assert found[0] < found[1] == 1
 
 
 def test_missing_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

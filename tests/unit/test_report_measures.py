@@ -42,6 +42,11 @@ def test_change_follows_the_direction_of_the_measure() -> None:
 def test_which_numbers_need_a_reference() -> None:
     assert number("dice", "1").against_reference
     assert number("tre", "1").against_reference
+    assert number("surface_dice", "1").against_reference
+    assert number("lesions_false", "1").against_reference
+    assert number("ms_ssim", "1").against_reference
+    assert not number("qi1", "1").against_reference
+    assert not number("jacobian_min", "1").against_reference
     assert not number("ncc", "1").against_reference
     assert not number("folding", "1").against_reference
 
