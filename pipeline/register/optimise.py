@@ -9,6 +9,7 @@ scheme of Yushkevich et al. 2016, doi:10.1016/j.jalz.2016.06.270. It refines wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,9 @@ BETAS = (0.9, 0.99)
 #: in place of 10, structures that an image does not show were left worse than greedy leaves them
 #: (Dice 0.64 and 0.72), and the error on the phantom's known fields was half as large again.
 FLOOR = 10.0
+#: A step by self-similarity takes three times as long, and half as many come to the same Dice
+#: within 0.002 (T2w to T1w, one pair of drawn brains).
+SLOWER = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Settings:
     Attributes:
         spacings: voxel size of each level, mm, coarse to fine; those finer than the frame's
             are the frame's.
-        iterations: steps at each level.
+        iterations: steps at each level, by ``lncc``; by ``mind`` half as many.
         similarity: ``lncc``, ``mind``, or ``auto``: by whether the images are of one contrast.
         window: edge of lncc's window, voxels.
         step: longest step, voxels of the level.
@@ -67,6 +71,8 @@ def optimise(frame: Frame, settings: Settings, start: Tensor | None) -> Tensor:
     for spacing, count in zip(settings.spacings, settings.iterations, strict=True):
         if count == 0:
             continue
+        if not same:
+            count = math.ceil(count / SLOWER)
         moving, fixed = frame.at(spacing)
         shape = fixed.shape[2:]
         field = fixed.new_zeros((1, 3, *shape)) if field is None else resize(field, shape)
