@@ -103,6 +103,7 @@ def _add_plain_verbs(verbs: Any) -> None:
     compare.add_argument("results_a", type=Path, metavar="RESULTS_A")
     compare.add_argument("results_b", type=Path, metavar="RESULTS_B")
     compare.add_argument("--out", type=Path, metavar="DIR", help="default RESULTS_B/qc/compare")
+    compare.add_argument("--split", choices=("train", "val", "test"), help="only these subjects")
     compare.set_defaults(run=_run_compare)
 
     train = verbs.add_parser("train", help="train a model bundle")
@@ -268,7 +269,8 @@ def _run_compare(arguments: argparse.Namespace) -> int:
     from pipeline.compare.verb import compare
 
     seed = int(_params(arguments, "report")["seed"])
-    return compare(arguments.results_a, arguments.results_b, arguments.out, seed)
+    roots = (arguments.results_a, arguments.results_b)
+    return compare(*roots, arguments.out, arguments.split, seed)
 
 
 def _run_train(arguments: argparse.Namespace) -> int:

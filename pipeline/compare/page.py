@@ -15,6 +15,7 @@ from pipeline import files
 from pipeline.compare import plot, runs, words
 from pipeline.compare.changes import Change, by_session
 from pipeline.compare.outcome import WORDS, Row
+from pipeline.compare.training import Seen
 from pipeline.compare.words import text
 from pipeline.evaluate.inference import FEWEST, LEVEL
 from pipeline.paths import Results, Unit
@@ -44,6 +45,7 @@ class Comparison:
     differences: list[runs.Difference]
     unpaired: list[runs.Unpaired]
     other_inputs: list[Unit]
+    seen: list[Seen]
 
     @property
     def units(self) -> list[Unit]:
@@ -120,6 +122,7 @@ def _context(comparison: Comparison, verdict: words.Verdict, out: Path) -> dict[
         "evaluated": evaluated,
         "unpaired": comparison.unpaired,
         "other_inputs": [unit.name for unit in comparison.other_inputs],
+        "seen": comparison.seen,
         "fewest": FEWEST,
         "level": f"{LEVEL:g}",
         "words": words,

@@ -22,7 +22,7 @@ DIFFERENCES = (258, 392)
 COLUMN = 310
 MEAN_AT = 362
 #: Dots of the differences keep this distance from each other where there is room.
-APART = 6.0
+APART, ROOM = 6.0, 84.0
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,12 @@ def _way(row: Row, a: float, b: float) -> str:
 
 def _swarm(heights: Sequence[float]) -> list[tuple[float, float]]:
     """Dots beside each other where they would lie on each other; same input, same places."""
-    rows: dict[int, int] = {}
-    placed = []
+    rows: dict[int, list[float]] = {}
     for height in sorted(heights):
-        level = round(height / APART)
-        rank = rows.get(level, 0)
-        rows[level] = rank + 1
-        side = (rank + 1) // 2 * (1 if rank % 2 else -1)
-        # more dots than there is room for lie on each other at the edge
-        placed.append((COLUMN + max(-40.0, min(40.0, side * APART)), height))
-    return placed
+        rows.setdefault(round(height / APART), []).append(height)
+    apart = min(APART, ROOM / max(map(len, rows.values())))
+    return [
+        (COLUMN + (rank + 1) // 2 * apart * (1 if rank % 2 else -1), height)
+        for row in rows.values()
+        for rank, height in enumerate(row)
+    ]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline import cli, files, status
-from pipeline.compare import changes, outcome, pairs, runs, words
+from pipeline.compare import changes, outcome, pairs, runs, training, words
 from pipeline.errors import VoxelwayError
+from pipeline.ingest import manifest
 from pipeline.paths import Results, Unit
 
 from .compare_cases import Number, dice, sidecar, write
@@ -196,6 +197,44 @@ def test_other_images_are_noticed(tmp_path: Path) -> None:
             path = Results(tmp_path / run).image("ingest", unit, "T1w", extension=".json")
             files.write_json(path, {"Sha256": {"T1w.nii.gz": digest}})
     assert runs.other_inputs(Results(tmp_path / "a"), Results(tmp_path / "b"), units) == units[1:]
+
+
+def split_run(root: Path, values: list[float], splits: list[str]) -> Results:
+    """A run with a manifest, a model of its own and the sidecars of segment."""
+    results = write(root, dice(values))
+    columns = manifest.COLUMNS
+    rows = [
+        {**dict.fromkeys(columns, "1"), "subject": f"s{n:03d}", "session": "01", "split": split}
+        for n, split in enumerate(splits)
+    ]
+    files.write_tsv(results.manifest, columns, rows)
+    metadata = results.model("segment", "mine") / "metadata.json"
+    files.write_json(metadata, {"a": "bundle"})
+    for row in rows:
+        sidecar(results, row["subject"], "segment", Model=files.sha256(metadata))
+    return results
+
+
+def test_training_subjects_are_noticed_and_can_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = ["train"] * 6 + ["test"] * 7
+    a = split_run(tmp_path / "a", levels(13), splits)
+    b = split_run(tmp_path / "b", [v + 0.1 for v in levels(13)], splits)
+    units = [Unit(f"s{n:03d}", "01") for n in range(13)]
+    (found,) = training.seen(a, "A", units)
+    assert (found.run, found.stage, len(found.units)) == ("A", "segment", 6)
+    assert training.seen(write(tmp_path / "c", []), "A", units) == []
+    command = ["compare", str(a.root), str(b.root), "--split"]
+    assert cli.main([*command, "test"]) == 0
+    page = (b.root / "qc" / "compare" / "index.html").read_text(encoding="utf-8")
+    assert "7 subjects, 7 sessions" in page
+    assert "own training split" not in page
+    assert cli.main(["compare", str(a.root), str(b.root)]) == 0
+    page = (b.root / "qc" / "compare" / "index.html").read_text(encoding="utf-8")
+    assert page.count("own training split") == 2
+    assert cli.main([*command, "val"]) == 3
+    assert "E-COMPARE-NONE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
