@@ -37,8 +37,8 @@ class Axis:
         return BOTTOM - (BOTTOM - TOP) * (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Two to five round values with their heights."""
-        step = _step((self.high - self.low) / 4)
+        """Two to six round values with their heights."""
+        step = _step((self.high - self.low) / 5)
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)

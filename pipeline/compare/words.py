@@ -74,9 +74,8 @@ def _counts(rows: Sequence[Row], level: Level) -> list[str]:
     if level == "same":
         return ["Run times apart, every number that pairs is equal in both."]
     if not tested:
-        most = max((row.inference.n for row in rows if row.inference), default=0)
-        verb = "pairs" if most == 1 else "pair"
-        return [f"At most {_many(most, 'subject')} {verb}; a test needs {FEWEST} that differ."]
+        most = max((row.inference.changed for row in rows if row.inference), default=0)
+        return [f"No measure differs in more than {_many(most, 'subject')}; a test needs {FEWEST}."]
     parts = [f"{_count(rows, 'better')} are better, {_count(rows, 'worse')} worse"]
     for name, words in (("split", "pull both ways"), ("differs", "only differ")):
         if _count(rows, name):

@@ -123,6 +123,14 @@ def test_run_time_does_not_make_a_run_better(tmp_path: Path) -> None:
     assert any("Run time changed: segment 14" in s for s in verdict.sentences)
 
 
+def test_too_few_subjects_are_said_to_be_too_few(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", dice(levels(9)))
+    b = write(tmp_path / "b", dice([v + 0.1 for v in levels(9)[:5]] + levels(9)[5:]))
+    verdict = told(a, b)
+    assert verdict.level == "few"
+    assert verdict.sentences == ["No measure differs in more than 5 subjects; a test needs 6."]
+
+
 def test_order_shows_what_matters_first(tmp_path: Path) -> None:
     base = levels(12)
     a = [*dice(base, "CSF"), *dice(base, "GM"), *dice(base, "WM")]
