@@ -37,6 +37,7 @@ CODES: dict[str, Code] = {
     "E-USAGE": Code(_C, "the command line is wrong"),
     "E-CONFIG-FILE": Code(_C, "the configuration file can't be read"),
     "E-CONFIG-KEY": Code(_C, "the configuration has a key that does not exist"),
+    "E-QC-DECISIONS": Code(_C, "a table of QC decisions can't be used"),
     "E-CONFIG-VALUE": Code(_C, "a configuration value has the wrong type or range"),
     "E-CONFIG-PATH": Code(_C, "a path of the configuration does not exist"),
     "E-METHOD": Code(_C, "no such method in this stage"),
@@ -63,6 +64,7 @@ CODES: dict[str, Code] = {
     "E-TRUTH": Code(_R, "the reference data are incomplete"),
     "E-SIGNAL": Code(_R, "the image holds too little signal for a sound estimate"),
     # earlier stages, models
+    "E-QC-EXCLUDED": Code(_R, "left out by a decision at the QC page"),
     "E-UPSTREAM": Code(_R, "an earlier stage of this subject did not finish"),
     "E-TRAIN-DATA": Code(_R, "too few subjects to train on"),
     "E-TRAIN-SPLIT": Code(_R, "a subject is trained on and judged on"),

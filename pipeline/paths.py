@@ -96,6 +96,11 @@ class Results:
         return self.root / "status.tsv"
 
     @property
+    def decisions(self) -> Path:
+        """What people decided at the QC pages, as the stages act on it."""
+        return self.root / "qc_decisions.tsv"
+
+    @property
     def metrics(self) -> Path:
         """Long table of every number."""
         return self.root / "evaluate" / "metrics.tsv"

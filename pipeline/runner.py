@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline import __version__, files, models, status
+from pipeline import __version__, decisions, files, models, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
 from pipeline.methods import stage_code
 from pipeline.paths import LATER, Results, Unit, sidecar
@@ -70,6 +70,7 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
     code = stage_code(stage.NAME, setup.params)
     model = models.digest(setup.model)
     _describe(setup.results, stage.NAME)
+    decided = decisions.of(setup.results)
     prepared: Any = None
     outcomes: list[status.State] = []
     for unit in units:
@@ -83,8 +84,11 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
             unit=unit,
         )
         clear(setup.results, stage.NAME, unit)
+        against = decided.against(unit, stage.NAME)
         blocker = status.blocked_by(setup.results, unit, stage.REQUIRES)
-        if blocker is not None:
+        if against is not None:
+            outcome = _excluded(task, against)
+        elif blocker is not None:
             outcome = _skipped(task, blocker)
         else:
             seed_everything(int(setup.params.get("seed", 0)))
@@ -147,6 +151,12 @@ def _attempt(stage: Stage, task: UnitTask, prepared: Any) -> status.Status:
 def _skipped(task: UnitTask, blocker: status.Status) -> status.Status:
     message = f"Not run, because {blocker.stage} {blocker.status} ({blocker.code})"
     return _status(task, "skipped", "E-UPSTREAM", message)
+
+
+def _excluded(task: UnitTask, against: decisions.Decision) -> status.Status:
+    # the comment stays in its table: it may hold what statuses and logs must not
+    message = f"Left out: rated {against.rating!r} on {against.date or 'an unknown date'}"
+    return _status(task, "skipped", "E-QC-EXCLUDED", message)
 
 
 def _status(

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from pipeline import decisions
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit
 from workflow.lib import arrivals, cohort, environment, resources as needs, settings
@@ -32,6 +33,8 @@ try:
     settings.export(SETTINGS, MODELS)
     if workflow.is_main_process:
         arrivals.refresh(RESULTS, Path(SETTINGS["dicom"]))
+        decisions.adopt(SETTINGS["qc_decisions"], RESULTS)
+    DECISIONS = decisions.of(RESULTS)
 except VoxelwayError as error:
     refuse(error)
 
@@ -71,6 +74,13 @@ def trained(stage):
 def bundle(stage):
     """Input of inference: the bundle, where it is trained in the DAG; nothing otherwise."""
     return [trained(stage) / "metadata.json"] if MODELS[stage].trained else []
+
+
+def decision_on(stage):
+    """Params function: changes when people decided that this stage of the unit runs again."""
+    return lambda wildcards: DECISIONS.mark(
+        Unit(wildcards.subject, wildcards.session), stage
+    )
 
 
 def voxels(wildcards):

@@ -16,6 +16,7 @@ rule denoise:
         results=RESULTS.root,
         config=slice_of("denoise"),
         code=code_of("denoise"),
+        decision=decision_on("denoise"),
     shell:
         "voxelway denoise --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_DENOISE" --keep-going > {log} 2>&1'

@@ -21,6 +21,7 @@ rule evaluate:
         results=RESULTS.root,
         config=slice_of("evaluate"),
         code=code_of("evaluate"),
+        decision=decision_on("evaluate"),
     shell:
         "voxelway evaluate --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_EVALUATE" --keep-going > {log} 2>&1'

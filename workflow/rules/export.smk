@@ -16,6 +16,7 @@ rule export:
         results=RESULTS.root,
         config=slice_of("export"),
         code=code_of("export"),
+        decision=decision_on("export"),
     shell:
         "voxelway export-seg --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_EXPORT" --keep-going > {log} 2>&1'

@@ -39,6 +39,7 @@ rule ingest:
         results=RESULTS.root,
         config=slice_of("ingest"),
         code=code_of("ingest"),
+        decision=decision_on("ingest"),
     shell:
         "voxelway ingest --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_INGEST" --keep-going > {log} 2>&1'

@@ -16,6 +16,7 @@ rule preprocess:
         results=RESULTS.root,
         config=slice_of("preprocess"),
         code=code_of("preprocess"),
+        decision=decision_on("preprocess"),
     shell:
         "voxelway preprocess --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_PREPROCESS" --keep-going > {log} 2>&1'

@@ -65,6 +65,7 @@ rule register:
         results=RESULTS.root,
         config=slice_of("register"),
         code=code_of("register"),
+        decision=decision_on("register"),
         model=MODELS["register"].digest,
     shell:
         "voxelway register --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"

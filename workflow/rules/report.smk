@@ -17,6 +17,7 @@ rule report:
         results=RESULTS.root,
         config=slice_of("report"),
         code=code_of("report"),
+        decision=decision_on("report"),
     shell:
         "voxelway report {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_REPORT" --keep-going > {log} 2>&1'

@@ -18,6 +18,7 @@ rule segment:
         results=RESULTS.root,
         config=slice_of("segment"),
         code=code_of("segment"),
+        decision=decision_on("segment"),
     shell:
         "voxelway segment --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_SEGMENT" --keep-going > {log} 2>&1'

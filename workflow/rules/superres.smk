@@ -16,6 +16,7 @@ rule superres:
         results=RESULTS.root,
         config=slice_of("superres"),
         code=code_of("superres"),
+        decision=decision_on("superres"),
     shell:
         "voxelway superres --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
         ' --params "$VOXELWAY_SUPERRES" --keep-going > {log} 2>&1'

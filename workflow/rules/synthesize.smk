@@ -41,6 +41,7 @@ rule synthesize:
         results=RESULTS.root,
         config=slice_of("synthesize"),
         code=code_of("synthesize"),
+        decision=decision_on("synthesize"),
         model=MODELS["synthesize"].digest,
     shell:
         "voxelway synthesize --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
