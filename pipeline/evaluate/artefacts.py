@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
@@ -44,19 +45,27 @@ def artefact_mask(image: Volume, head: Mask, air: Mask) -> Mask:
 
     Args:
         image: (z, y, x); the air is near zero.
-        head: the head, which the distance is taken from, in voxels.
+        head: the head, which the distance is taken from, in voxels; without one nothing is found.
         air: where to look.
     """
     found = np.zeros(image.shape, dtype=np.bool_)
     values = image[air].astype(np.float64)
     positive = values[values > 0]
-    if positive.size < MIN_POSITIVE:
+    if positive.size < MIN_POSITIVE or not head.any():
         return found
     spread = float(np.median(np.abs(positive - np.median(positive)))) / MAD_OF_NORMAL
-    distance = ndimage.distance_transform_edt(~head)[air]
+    distance = _distance(head)[air]
     found[air] = (values > Z_SCORE * spread) & (distance >= NEAR * distance.max())
     opened: Mask = ndimage.binary_opening(found)
     return opened
+
+
+def _distance(head: Mask) -> NDArray[np.float32]:
+    """Distance of each voxel outside the head to it, in voxels; inside, no more than 0."""
+    image = sitk.GetImageFromArray(head.astype(np.uint8))
+    found = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=False)
+    distance: NDArray[np.float32] = sitk.GetArrayFromImage(found)
+    return distance
 
 
 def qi1(artefacts: Mask, air: Mask) -> float:

@@ -122,10 +122,10 @@ def span(reference: Volume, mask: Mask) -> float:
 
 def halved(values: Floats) -> Floats:
     """Mean of every 2 x 2 x 2 voxels; an odd last plane falls away."""
-    z, y, x = (size // 2 for size in values.shape)
-    blocks = values[: 2 * z, : 2 * y, : 2 * x].reshape(z, 2, y, 2, x, 2)
-    result: Floats = blocks.mean(axis=(1, 3, 5))
-    return result
+    z, y, x = (size // 2 * 2 for size in values.shape)
+    values = 0.5 * (values[0:z:2] + values[1:z:2])
+    values = 0.5 * (values[:, 0:y:2] + values[:, 1:y:2])
+    return 0.5 * (values[..., 0:x:2] + values[..., 1:x:2])
 
 
 def _scale(image: Volume, reference: Volume, mask: Mask, extent: float) -> tuple[float, float]:

@@ -66,6 +66,7 @@ def test_no_air_or_an_empty_background() -> None:
     nothing = np.zeros(SHAPE, dtype=bool)
     assert math.isnan(artefacts.qi1(nothing, nothing))
     assert not artefacts.artefact_mask(image, head, nothing).any()
+    assert not artefacts.artefact_mask(image, nothing, air).any()
     assert not artefacts.artefact_mask(image * head, head, air).any()
     assert math.isnan(artefacts.qi2(image, nothing))
     assert math.isnan(artefacts.qi2(image * head, air))
