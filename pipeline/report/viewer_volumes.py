@@ -111,7 +111,7 @@ def encode(volume: Volume) -> dict[str, Any]:
     else:
         intercept, slope = volume.low, max(volume.high - volume.low, 1e-9) / 255.0
         levels = np.clip(np.rint((values - intercept) / slope), 0, 255).astype(np.uint8)
-    content = _nifti(levels, volume.image, slope, intercept)
+    content = _nifti(levels, volume.image, slope, intercept, labels=volume.kind == "labels")
     return {
         "key": volume.key,
         "name": volume.name,
@@ -129,7 +129,9 @@ def _label(label: Label) -> Mapping[str, Any]:
     return {"index": label.index, "name": label.name, "color": paint.rgb(label.color)}
 
 
-def _nifti(levels: NDArray[np.uint8], grid: sitk.Image, slope: float, intercept: float) -> bytes:
+def _nifti(
+    levels: NDArray[np.uint8], grid: sitk.Image, slope: float, intercept: float, *, labels: bool
+) -> bytes:
     """NIfTI-1 in one piece; ``levels`` in the order z, y, x."""
     header = nib.Nifti1Header()
     header.set_data_dtype(np.uint8)
@@ -139,6 +141,8 @@ def _nifti(levels: NDArray[np.uint8], grid: sitk.Image, slope: float, intercept:
     header.set_sform(affine, code=1)
     header.set_qform(affine, code=1)
     header.set_slope_inter(slope, intercept)
+    if labels:
+        header.set_intent("label")
     header["magic"] = b"n+1"
     header["vox_offset"] = 352
     return bytes(header.binaryblock) + b"\0" * 4 + levels.tobytes()

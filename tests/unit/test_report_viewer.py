@@ -70,6 +70,7 @@ class TestVolumes:
         told = encode(Volume("labels", "labels", "labels", image, labels=TISSUES))
         values = np.asarray(decoded(told).dataobj)
         assert values[1, 2, 3] == 4 and np.count_nonzero(values) == 1
+        assert decoded(told).header.get_intent()[0] == "label"
         lesion = told["labels"][3]
         assert lesion == {"index": 4, "name": "lesion", "color": (213, 94, 0)}
 

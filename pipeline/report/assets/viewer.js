@@ -109,12 +109,13 @@
     const keys = [state.base, state.layer].filter(Boolean);
     const volumes = await Promise.all(keys.map(volume));
     if (keys[0] !== state.base || (keys[1] || "") !== state.layer) return;
-    volumes.forEach((image, i) => { image.opacity = i ? Number(slider.value) : 1; });
+    const told = byKey.get(state.layer), amount = Number(slider.value);
+    const lined = told && told.kind === "labels" && outline.getAttribute("aria-pressed") === "true";
+    volumes.forEach((image, i) => { image.opacity = !i ? 1 : lined ? 0.001 : amount; });
     viewer.volumes = volumes;
     viewer.back = volumes[0];
     viewer.overlays = volumes.slice(1);
-    const told = byKey.get(state.layer);
-    viewer.opts.atlasOutline = told && told.kind === "labels" && outline.getAttribute("aria-pressed") === "true" ? 1 : 0;
+    viewer.opts.atlasOutline = lined ? amount : 0;
     viewer.updateGLVolume();
     viewer.createOnLocationChange();
     press("[data-show]", state.base);
