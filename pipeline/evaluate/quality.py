@@ -153,10 +153,8 @@ def head_mask(image: sitk.Image) -> Mask:
     Returns:
         (z, y, x) on the image's grid.
     """
-    factors = [
-        max(1, int(HEAD_GRID_MM / spacing))
-        for spacing in image.GetSpacing()
-    ]  # fmt: skip
+    sides = zip(image.GetSpacing(), image.GetSize(), strict=True)
+    factors = [min(size, max(1, int(HEAD_GRID_MM / spacing))) for spacing, size in sides]
     small = sitk.BinShrink(image, factors) if max(factors) > 1 else image
     bright = sitk.OtsuThreshold(small, 0, 1)
     parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(bright))

@@ -118,6 +118,15 @@ def test_head_mask_fills_the_hole(spacing: tuple[float, float, float]) -> None:
     assert found[20, 22, 24]
 
 
+@pytest.mark.parametrize("spacing", [0.05, 1.0, 50.0])
+def test_head_of_a_tiny_image_has_its_shape(spacing: float) -> None:
+    image = sitk.GetImageFromArray(RNG.random((4, 5, 6)).astype(np.float32))
+    image.SetSpacing((spacing, spacing, 1.0))
+    found, air = quality.head_and_air(image)
+    assert found.shape == air.shape == (4, 5, 6)
+    assert not (found & air).any()
+
+
 def test_a_head_in_two_parts_is_whole() -> None:
     image, ball = head()
     values = sitk.GetArrayFromImage(image)
