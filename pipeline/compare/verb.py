@@ -27,6 +27,16 @@ def compare(root_a: Path, root_b: Path, out: Path | None, split: str | None, see
     if root_a.resolve() == root_b.resolve():
         hint = "Give the results folders of two runs"
         raise VoxelwayError("E-COMPARE-SAME", "Both are one folder", where=str(root_a), hint=hint)
+    found = _comparison(a, b, split, seed)
+    folder = out or b.cohort_page.parent / "compare"
+    verdict = page.write(found, folder)
+    print(f"{verdict.heading}.", *verdict.sentences)
+    print(folder / "index.html")
+    return Exit.DONE
+
+
+def _comparison(a: Results, b: Results, split: str | None, seed: int) -> page.Comparison:
+    """Pair, test, and gather what the page tells beside."""
     left, right = pairs.read(a), pairs.read(b)
     if split is not None:
         left, right = (training.only(numbers, split, (a, b)) for numbers in (left, right))
@@ -36,9 +46,9 @@ def compare(root_a: Path, root_b: Path, out: Path | None, split: str | None, see
         what = "No number of a session stands in both runs"
         what += f" for the split {split}" if split else ""
         hint = "Sessions pair by pseudonym: both runs need the same pseudonym key and DICOM"
-        raise VoxelwayError("E-COMPARE-NONE", what, where=f"{root_a} and {root_b}", hint=hint)
+        raise VoxelwayError("E-COMPARE-NONE", what, where=f"{a.root} and {b.root}", hint=hint)
     rows = outcome.compare(groups, seed)
-    found = page.Comparison(
+    return page.Comparison(
         a,
         b,
         rows,
@@ -48,8 +58,3 @@ def compare(root_a: Path, root_b: Path, out: Path | None, split: str | None, see
         runs.other_inputs(a, b, units),
         [*training.seen(a, "A", units), *training.seen(b, "B", units)],
     )
-    folder = out or b.cohort_page.parent / "compare"
-    verdict = page.write(found, folder)
-    print(f"{verdict.heading}.", *verdict.sentences)
-    print(folder / "index.html")
-    return Exit.DONE
