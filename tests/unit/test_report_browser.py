@@ -101,11 +101,11 @@ class TestViewer:
 
     def test_outlines_and_opacity(self, whole: Chromium) -> None:
         opened(whole)
-        filled = layer(whole, "labels")
+        outlined = layer(whole, "labels")
         names = whole.run("document.querySelector('#viewer .legend').textContent")
         assert names == "CSFGMWMlesion"
         whole.click("#viewer [data-outline]")
-        outlined = painted(whole)
+        filled = painted(whole)
         assert apart(filled, outlined) > 0.01
         whole.run("(s => { s.value = 0; s.dispatchEvent(new Event('input')); })"
                   "(document.querySelector('[name=opacity]'))")  # fmt: skip
