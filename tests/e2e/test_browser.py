@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from .chromium import Chromium
 from .conftest import Cohort
 
 pytestmark = [
@@ -57,3 +59,25 @@ def test_pages_are_painted(cohort: Cohort, tmp_path: Path) -> None:
     values = np.asarray(Image.open(picture).convert("L"), dtype=float)
     assert values.shape == (2000, 1400)
     assert values.std() > 30
+
+
+def test_viewer_opens_at_the_largest_uncertainty_and_switches_layers(
+    cohort: Cohort, tmp_path: Path
+) -> None:
+    page = cohort.results.page(cohort.units[0])
+    assert page.stat().st_size < 6e6
+    shown = "document.querySelector('#viewer').dataset.shown"
+    with Chromium(tmp_path) as browser:
+        browser.open(page)
+        browser.click("#viewer .open")
+        browser.wait("document.querySelector('#viewer').dataset.place === 'uncertainty'")
+        pictures = []
+        for layer in ("labels", "uncertainty", "template", "change"):
+            browser.click(f"#viewer [data-over='{layer}']")
+            browser.wait(f"{shown} === 'T1w {layer}'")
+            twice = "requestAnimationFrame(() => requestAnimationFrame(done))"
+            browser.run(f"new Promise(done => {twice})")
+            pictures.append(np.asarray(browser.picture("#viewer .view"), dtype=int))
+        assert not browser.log
+    for one, other in itertools.pairwise(pictures):
+        assert (np.abs(one - other).max(axis=2) > 12).mean() > 0.02

@@ -15,7 +15,7 @@ from pipeline import config, files, status
 from pipeline.errors import CODES
 from pipeline.ingest import manifest
 from pipeline.paths import STAGES, Results, Unit
-from pipeline.report import pages
+from pipeline.report import pages, render
 from pipeline.task import UnitTask
 
 from .report_cases import HOSTILE, TEMPLATE, Fake, make, params
@@ -156,6 +156,48 @@ def test_a_subject_that_failed_at_any_stage_has_a_page_that_says_so(
     # what was made before is there to look at, in the viewer too
     assert ('id="viewer"' in html) == (stage != "ingest")
     assert "could not be made" not in html and "The viewer lacks" not in html
+
+
+def themes() -> dict[str, dict[str, str]]:
+    """Colours of the page in light, dark and print."""
+    style = render.asset("page.css")
+    blocks = re.findall(r":root \{([^}]*)\}", style)
+    names = ("light", "dark", "print")
+    assert len(blocks) == len(names)
+    return {
+        name: dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", block))
+        for name, block in zip(names, blocks, strict=True)
+    }
+
+
+def luminance(color: str) -> float:
+    """Relative luminance (WCAG 2)."""
+    digits = color[1:] if len(color) == 7 else "".join(sign * 2 for sign in color[1:])
+    parts = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "print"])
+def test_words_stand_out_from_their_ground(theme: str) -> None:
+    """A ratio of 4.5 for text and 3 for marks, as WCAG 2 asks of level AA."""
+    colors = themes()[theme]
+
+    def ratio(front: str, back: str) -> float:
+        high, low = sorted((luminance(colors[front]), luminance(colors[back])), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for back in ("paper", "panel"):
+        for front in ("ink", "muted", "link", "fail", "pass"):
+            assert ratio(front, back) >= 4.5, (front, back)
+        assert ratio("look", back) >= 3.0
+    for level in ("pass", "look", "fail"):
+        assert ratio("mark-ink", level) >= 3.0, level
+
+
+def test_a_state_is_told_by_its_sign_not_by_colour_alone() -> None:
+    signs = [render.MARKS[level][0] for level in ("pass", "look", "fail", "skipped", "absent")]
+    assert len(set(signs)) == len(signs)
 
 
 class TestSubjectPage:
@@ -330,7 +372,9 @@ class TestCohortPage:
     def test_cohort_alone_writes_no_subject_page(self, tmp_path: Path) -> None:
         made = make(tmp_path / "results", 4.0, 1)
         assert pages.write_pages(made, params(), [], cohort=True) == 0
-        assert sorted(p.name for p in (made.root / "qc").iterdir()) == ["cohort.js", "index.html"]
+        written = {path.name for path in (made.root / "qc").iterdir()}
+        assert {"cohort.js", "index.html"} <= written
+        assert not [name for name in written if name.startswith("sub-")]
         assert '<tr data-level="absent"' in page(made, "index.html")
 
     def test_units_of_an_older_run_are_left_out(self, tmp_path: Path) -> None:
