@@ -135,7 +135,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", type=json.loads, default={}, help="section as JSON")
 
 
-def _params(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
+def _params(arguments: argparse.Namespace, stage: str, use: str = "inference") -> dict[str, Any]:
     from pipeline import config
 
     chosen: dict[str, Any] = {}
@@ -148,7 +148,7 @@ def _params(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
     seed = chosen.pop("seed", 0)
     complete = config.section(stage, chosen)
     if arguments.verb != "train":
-        complete = config.used_by(stage, complete, "inference")
+        complete = config.used_by(stage, complete, use)
     return {**complete, "seed": seed}
 
 
@@ -255,14 +255,16 @@ def _run_convert(arguments: argparse.Namespace) -> int:
 
 def _run_report(arguments: argparse.Namespace) -> int:
     from pipeline.paths import Results
+    from pipeline.report import cohort, pages
 
-    if arguments.unit:
-        arguments.stage = "report"
-        return _run_units_verb(arguments)
-    from pipeline.report import pages
-
-    params = _params(arguments, "report")
-    return int(pages.write_pages(Results(arguments.results), params, [], cohort=arguments.cohort))
+    results = Results(arguments.results)
+    whole = _params(arguments, "report", "cohort")
+    if not arguments.unit:
+        return int(pages.write_pages(results, whole, [], cohort=arguments.cohort))
+    arguments.stage = "report"
+    code = _run_units_verb(arguments)
+    cohort.refresh(results, whole)
+    return code
 
 
 def _run_compare(arguments: argparse.Namespace) -> int:

@@ -99,8 +99,9 @@ def used_by(name: str, params: Mapping[str, Any], use: str) -> dict[str, Any]:
     Args:
         name: the stage.
         params: its section, complete, and perhaps keys that are not of the section (the seed).
-        use: ``inference`` or ``training``; a property that the schema marks with another ``use``,
-            at any depth, is left out, so that it runs nothing that does not rest on it.
+        use: ``inference``, ``training`` or ``cohort`` (the page of all); a property that the schema
+            marks with another ``use``, at any depth, is left out, so that it runs nothing that does
+            not rest on it.
     """
     return _used(params, schema()["properties"][name], use)
 

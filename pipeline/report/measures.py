@@ -108,30 +108,23 @@ def read(path: Path) -> list[Number]:
     """
     if not path.is_file():
         return []
-    return [number for _, number in read_with_unit(path)]
-
-
-def read_with_unit(path: Path) -> list[tuple[tuple[str, str], Number]]:
-    """Numbers of a table with the subject and session of each."""
     rows = files.read_tsv(path)
     try:
         return [
-            ((row["subject"], row["session"]),
-             Number(row["stage"], row["metric"], row["label"], row["value"], row["baseline"],
-                    row["unit"]))
+            Number(row["stage"], row["metric"], row["label"], row["value"], row["baseline"],
+                   row["unit"])
             for row in rows
         ]  # fmt: skip
     except KeyError as error:
         raise VoxelwayError("E-FILE-READ", f"Lacks the column {error}", where=str(path)) from error
 
 
-def ranges(numbers: Iterable[Number]) -> dict[str, list[float]]:
-    """Sorted values of every number over a cohort."""
-    found: dict[str, list[float]] = {}
-    for number in numbers:
-        if math.isfinite(number.amount):
-            found.setdefault(number.key, []).append(number.amount)
-    return {key: sorted(values) for key, values in sorted(found.items())}
+def thinned(ordered: Sequence[float], most: int) -> list[float]:
+    """At most ``most`` evenly spaced values of an ascending list, with both ends."""
+    if len(ordered) <= most:
+        return list(ordered)
+    last = len(ordered) - 1
+    return [ordered[round(place * last / (most - 1))] for place in range(most)]
 
 
 def values(numbers: Iterable[Number]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline import runner
+from pipeline import config, runner
 from pipeline.errors import Exit
 from pipeline.ingest import manifest
 from pipeline.paths import Results, Unit
@@ -20,7 +20,7 @@ def write_pages(
 
     Args:
         results: the results folder.
-        params: section ``report`` of the configuration, with ``seed``.
+        params: section ``report`` of the configuration with all its keys, and ``seed``.
         units: only these pages; all of the manifest and the cohort's page when empty.
         cohort: only the cohort's page and tables.
 
@@ -31,8 +31,8 @@ def write_pages(
     everything = not units and not cohort
     known = [] if units else manifest.units(manifest.read_manifest(results.manifest))
     if not cohort:
-        setup = runner.Setup(results, params)
+        setup = runner.Setup(results, config.used_by("report", params, "inference"))
         outcome = runner.run_units(stage, units or known, setup)
     if cohort or everything:
-        write_cohort(results, known)
+        write_cohort(results, known, params)
     return outcome

@@ -51,9 +51,17 @@ def test_which_numbers_need_a_reference() -> None:
     assert not number("folding", "1").against_reference
 
 
-def test_ranges_are_sorted_by_key_and_skip_what_is_no_number() -> None:
-    found = measures.ranges([number("dice", "0.9"), number("dice", "0.2"), number("dice", "")])
-    assert found == {"segment.dice.GM": [0.2, 0.9]}
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400))
+def test_thinned_keeps_both_ends_and_the_order(values: list[float]) -> None:
+    ordered = sorted(values)
+    kept = measures.thinned(ordered, 101)
+    assert len(kept) == min(len(values), 101)
+    assert kept == sorted(kept) and {kept[0], kept[-1]} == {ordered[0], ordered[-1]}
+    assert len(values) > 101 or kept == ordered
+
+
+def test_thinned_is_evenly_spaced() -> None:
+    assert measures.thinned([float(n) for n in range(1001)], 101) == list(range(0, 1001, 10))
 
 
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))

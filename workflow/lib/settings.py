@@ -71,7 +71,7 @@ def slice_of(settings: Mapping[str, Any], section: str, use: str = "inference") 
     Args:
         settings: the whole configuration.
         section: the stage.
-        use: ``inference`` or ``training``; keys of the other use alone are left out.
+        use: ``inference``, ``training`` or ``cohort``; keys of another use alone are left out.
     """
     chosen = configuration.used_by(section, settings[section], use)
     return json.dumps({**chosen, "seed": settings["seed"]}, sort_keys=True)
@@ -111,12 +111,13 @@ def model_of(settings: Mapping[str, Any], results: Results, stage: str) -> Model
 def export(settings: Mapping[str, Any], bundles: Mapping[str, Model]) -> None:
     """Hand every section to the rules' commands as VOXELWAY_SECTION, which keeps them short.
 
-    What trains gets VOXELWAY_TRAIN_SECTION, a learned method's bundle is VOXELWAY_MODEL_SECTION:
-    where a bundle lies decides nothing, so no parameter of a rule holds it. Jobs on a cluster read
-    the Snakefile again, and so set the same.
+    The cohort's page gets VOXELWAY_COHORT, what trains VOXELWAY_TRAIN_SECTION; a learned method's
+    bundle is VOXELWAY_MODEL_SECTION: where a bundle lies decides nothing, so no parameter of a rule
+    holds it. Jobs on a cluster read the Snakefile again, and so set the same.
     """
     for name in configuration.SECTIONS:
         os.environ[f"VOXELWAY_{name.upper()}"] = slice_of(settings, name)
+    os.environ["VOXELWAY_COHORT"] = slice_of(settings, "report", "cohort")
     for name, model in bundles.items():
         whole = {**settings[name], "seed": settings["seed"]}
         os.environ[f"VOXELWAY_TRAIN_{name.upper()}"] = json.dumps(whole)

@@ -112,7 +112,9 @@ def failures(at_end_of_failed_run):
             print(RESULTS.log("index").read_text(), file=sys.stderr)
             return
         # jobs that ended without a status kept the pages from being made: make them now
-        subprocess.call(["voxelway", "report", results, "--params", slice_of("report")])
+        subprocess.call(
+            ["voxelway", "report", results, "--params", slice_of("report", "cohort")]
+        )
     code = subprocess.call(["voxelway", "status", results, "--failures"])
     if code == 5 and not at_end_of_failed_run:
         print(

@@ -20,7 +20,7 @@ rule report:
         decision=decision_on("report"),
     shell:
         "voxelway report {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
-        ' --params "$VOXELWAY_REPORT" --keep-going > {log} 2>&1'
+        ' --params "$VOXELWAY_COHORT" --keep-going > {log} 2>&1'
 
 
 rule cohort:
@@ -50,7 +50,7 @@ rule cohort:
         "../../envs/voxelway.yaml"
     params:
         results=RESULTS.root,
-        config=slice_of("report"),
+        config=slice_of("report", "cohort"),
         code=settings.code_of_modules("pipeline.report.pages"),
     shell:
-        'voxelway report {params.results:q} --cohort --params "$VOXELWAY_REPORT" > {log} 2>&1'
+        'voxelway report {params.results:q} --cohort --params "$VOXELWAY_COHORT" > {log} 2>&1'

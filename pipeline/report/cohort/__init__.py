@@ -1,0 +1,8 @@
+"""The cohort's page: who to look at, what stands out, what the scanners have to do with it."""
+
+from __future__ import annotations
+
+from pipeline.report.cohort.page import write_cohort, write_page
+from pipeline.report.cohort.refresh import refresh
+
+__all__ = ["refresh", "write_cohort", "write_page"]

@@ -1,0 +1,1 @@
+"""Cost of the reports on cohorts that are made up."""
