@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.labels import TISSUES
-from pipeline.report.figures import acquired, align, geometry, labels, paint, restore, sheet
+from pipeline.report.figures import (
+    acquired,
+    align,
+    geometry,
+    histogram,
+    labels,
+    paint,
+    restore,
+    sheet,
+)
 
 
 def block(direction: str = "LPS") -> sitk.Image:
@@ -180,3 +189,53 @@ def test_encoding_keeps_overlays_exact() -> None:
     picture.putpixel((3, 4), (230, 159, 0, 200))
     back = Image.open(io.BytesIO(sheet.encode(picture))).convert("RGBA")
     assert back.getpixel((3, 4)) == (230, 159, 0, 200)
+
+
+def test_histogram_shares_are_of_all_values() -> None:
+    values = np.asarray([0.5, 0.5, 1.5, 99.0], dtype=np.float32)
+    found = histogram.shares(values, (0.0, float(histogram.BINS)))
+    assert found[0] == 0.5 and found[1] == 0.25 and found.sum() == 0.75
+
+
+def test_histogram_marks_what_was_removed_beside_the_estimated_noise() -> None:
+    image, mask = head()
+    noise = sitk.AdditiveGaussianNoise(image * 0.0, 0.1, 0.0, 3)
+    pair = restore.Pair(image + noise, image, mask)
+
+    def colors(sigma: float) -> tuple[int, int]:
+        """Rows, from the top of the right half, where the removed and the normal curve peak."""
+        figure = histogram.noise({"T1w": pair}, {"T1w": sigma})
+        pixels = np.asarray(Image.open(io.BytesIO(figure.layers[0].data)).convert("RGB")).astype(
+            int
+        )
+        right = pixels[24 : histogram.PANEL[1], sheet.WIDTH // 2 + 120 :]
+        rows = []
+        for color in (paint.SKY, paint.YELLOW):
+            near = np.abs(right - paint.rgb(color)).sum(axis=2) < 130
+            rows.append(int(np.flatnonzero(near.any(axis=1))[0]))
+        return rows[0], rows[1]
+
+    removed, normal = colors(0.1)
+    assert abs(removed - normal) < 15, "the same width, the same height"
+    removed, normal = colors(0.3)
+    assert normal - removed > 60, "a wider bell is a lower one"
+
+
+def test_histogram_without_an_estimate_or_a_difference() -> None:
+    image, mask = head()
+    figure = histogram.noise({"T1w": restore.Pair(image, image, mask)}, {})
+    assert [text for _, text in figure.legend] == ["before", "after or removed"]
+    assert figure.height == histogram.PANEL[1] + histogram.FOOT
+
+
+def test_difference_of_equal_images_is_even_grey() -> None:
+    image, mask = head()
+    figure = align.template(image, {"moved": image}, {"brain": align.as_region(mask, paint.ORANGE)})
+    layer = next(one for one in figure.bases if one.name == "difference")
+    pixels = np.asarray(Image.open(io.BytesIO(layer.data)).convert("L")).astype(int)
+    assert np.mean((pixels > 122) & (pixels < 134)) > 0.75
+    brighter = align.template(image, {"moved": sitk.Sqrt(sitk.Abs(image))},
+                              {"brain": align.as_region(mask, paint.ORANGE)})  # fmt: skip
+    layer = next(one for one in brighter.bases if one.name == "difference")
+    pixels = np.asarray(Image.open(io.BytesIO(layer.data)).convert("L")).astype(int)
+    assert (pixels > 140).mean() > 0.1

@@ -26,7 +26,7 @@ DIVERGING = ("#08306B", "#2166AC", "#67A9CF", "#D1E5F0", "#F7F7F7", "#FDDBC7", "
 SEQUENTIAL = ("#00204C", "#123570", "#3B496C", "#575C6D", "#707173", "#8A8678", "#A59C74",
               "#C3B369", "#E1CC55", "#FFEA46")  # fmt: skip
 
-_SUPERSAMPLING = 3
+_SUPERSAMPLING = 2
 
 
 def rgb(color: str) -> tuple[int, int, int]:

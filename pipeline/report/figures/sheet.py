@@ -214,13 +214,13 @@ def _draw_bar(canvas: Image.Image, bar: Bar, left: int) -> None:
 def encode(picture: Image.Image, quality: int = 80) -> bytes:
     """Picture as WebP; transparent ones without loss.
 
-    The effort is where half of the time costs a twentieth of the size.
+    The least effort: a third of the time for an eighth more bytes.
     """
     buffer = io.BytesIO()
     if picture.mode == "RGBA":
-        picture.save(buffer, "WEBP", lossless=True, quality=20, method=1)
+        picture.save(buffer, "WEBP", lossless=True, quality=20, method=0)
     else:
-        picture.save(buffer, "WEBP", quality=quality, method=2)
+        picture.save(buffer, "WEBP", quality=quality, method=0)
     return buffer.getvalue()
 
 
