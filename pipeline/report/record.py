@@ -19,6 +19,7 @@ from pipeline.errors import CODES, VoxelwayError
 from pipeline.ingest import manifest
 from pipeline.paths import STAGES, Results, Unit, sidecar
 from pipeline.report import measures
+from pipeline.report.figures.geometry import as_type
 from pipeline.task import UnitTask
 
 
@@ -120,7 +121,7 @@ class Record:
         """A scalar image, read once."""
         if path not in self._images:
             self._images[path] = (
-                sitk.Cast(self._as_written(path), sitk.sitkFloat32)
+                as_type(self._as_written(path), sitk.sitkFloat32)
                 if self._described(path)
                 else self.task.read(path, min_slices=1)
             )
@@ -130,7 +131,7 @@ class Record:
         """Labels or a mask, read once."""
         if path not in self._images:
             self._images[path] = (
-                sitk.Cast(self._as_written(path), sitk.sitkUInt16)
+                as_type(self._as_written(path), sitk.sitkUInt16)
                 if self._described(path)
                 else self.task.read_labels(path)
             )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.labels import Label
 from pipeline.report.figures import paint
-from pipeline.report.figures.geometry import Box, upright
+from pipeline.report.figures.geometry import Box, as_type, upright
 
 #: What a volume shows, which decides its colours: grey, one colour a label, sequential, diverging.
 Kind = Literal["image", "labels", "amount", "change"]
@@ -94,7 +94,7 @@ def sampled(
         max(1, min(round(wanted / have), size))
         for have, size in zip(image.GetSpacing(), image.GetSize(), strict=True)
     ]
-    real = sitk.Cast(image, sitk.sitkFloat32)
+    real = as_type(image, sitk.sitkFloat32)
     small = sitk.BinShrink(real, factors) if max(factors) > 1 else real
     return sitk.Resample(small, grid, moves, sitk.sitkLinear, outside)
 

@@ -62,7 +62,13 @@ class Cut:
 
 def upright(image: sitk.Image) -> sitk.Image:
     """The image with its axes flipped and permuted closest to left, posterior, superior."""
-    return sitk.DICOMOrient(image, "LPS")
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    return image if code == "LPS" else sitk.DICOMOrient(image, "LPS")
+
+
+def as_type(image: sitk.Image, pixel: int) -> sitk.Image:
+    """The image with another type of pixel; itself where it has that type, not a copy."""
+    return image if image.GetPixelID() == pixel else sitk.Cast(image, pixel)
 
 
 def whole_box(image: sitk.Image) -> Box:

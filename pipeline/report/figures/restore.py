@@ -89,7 +89,7 @@ def bias(pairs: Mapping[str, Pair]) -> Figure:
 def mask_on(mask: sitk.Image, reference: sitk.Image) -> sitk.Image:
     """A mask on the lattice of another image of the same space."""
     if same_grid(mask, reference):
-        return sitk.Cast(mask != 0, sitk.sitkUInt8)
+        return mask
     identity = sitk.Transform(3, sitk.sitkIdentity)
     return sitk.Resample(mask, reference, identity, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
 
