@@ -72,7 +72,10 @@ def build(record: Record, params: Mapping[str, Any]) -> Page:
     judged = verdict.judge(evidence(record), params["limits"])
     sections = [section(record, stage) for stage in SHOWN]
     anchors = {shown.anchor for part in sections for shown in part["figures"]} | set(SHOWN)
-    shown, places = _viewer(record)
+    pictures = [
+        layer for part in sections for one in part["figures"] for layer in one.figure.layers
+    ]
+    shown, places = _viewer(record, sum(len(layer.uri) for layer in pictures))
     reasons = [
         (reason, anchor_of(reason, anchors), viewer_places.of_reason(reason.anchor, places))
         for reason in judged.reasons
@@ -141,10 +144,12 @@ def section(record: Record, stage: str) -> dict[str, Any]:
     }
 
 
-def _viewer(record: Record) -> tuple[dict[str, Any] | None, Sequence[viewer_places.Place]]:
+def _viewer(
+    record: Record, taken: int
+) -> tuple[dict[str, Any] | None, Sequence[viewer_places.Place]]:
     """Values of the viewer's template, and the places it knows; None without any image."""
     try:
-        made = viewer.build(record)
+        made = viewer.build(record, taken)
     except Exception:  # the sections say which file is damaged
         return None, ()
     if made is None:

@@ -32,8 +32,10 @@ from pipeline.report.sections.segment import channels, entropy_path
 from pipeline.report.sections.synthesize import missing
 from pipeline.report.viewer_volumes import Volume, encode, lattice, sampled
 
-#: Largest size of the volumes in a page, bytes of text.
+#: Largest size of the volumes in a page, bytes of text; less where pictures leave less of a page.
 LIMIT = 3_200_000
+LEAST = 400_000
+PAGE = 5_600_000
 #: mm a voxel at best, and by how much coarser each further try is.
 FINEST = 2.0
 COARSER = 1.25
@@ -74,8 +76,12 @@ class Viewer:
     notices: list[str] = field(default_factory=list)
 
 
-def build(record: Record) -> Viewer | None:
+def build(record: Record, taken: int = 0) -> Viewer | None:
     """Make the volumes of a unit; None when it has no image yet.
+
+    Args:
+        record: everything that was recorded about the unit.
+        taken: bytes of the page that its pictures take.
 
     Raises:
         VoxelwayError: E-IMG-... when the image that gives the grid can't be read.
@@ -84,7 +90,8 @@ def build(record: Record) -> Viewer | None:
     if source is None:
         return None
     notices: list[str] = []
-    volumes, encoded = _fitting(_makers(record, source), source, notices)
+    limit = max(LEAST, min(LIMIT, PAGE - taken))
+    volumes, encoded = _fitting(_makers(record, source), source, limit, notices)
     if not volumes or not volumes[0].base:
         return None
     places = viewer_places.find(record, volumes)
@@ -165,7 +172,7 @@ def _makers(record: Record, source: Source) -> list[tuple[str, Maker]]:
 
 
 def _fitting(
-    makers: Sequence[tuple[str, Maker]], source: Source, notices: list[str]
+    makers: Sequence[tuple[str, Maker]], source: Source, limit: int, notices: list[str]
 ) -> tuple[list[Volume], list[dict[str, Any]]]:
     """Volumes as fine as the limit allows."""
     head = upright(source.reference)
@@ -175,7 +182,7 @@ def _fitting(
         notices.clear()
         volumes = _made(makers, lattice(head, box, spacing), notices)
         encoded = [encode(volume) for volume in volumes]
-        if sum(len(one["data"]) for one in encoded) <= LIMIT:
+        if sum(len(one["data"]) for one in encoded) <= limit:
             return volumes, encoded
         spacing *= COARSER
 

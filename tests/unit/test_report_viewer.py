@@ -140,6 +140,9 @@ class TestViewer:
         fine = viewer.build(record_of(whole))
         assert fine is not None and fine.spacing == 6.0, "no finer than the images"
         size = sum(len(one["data"]) for one in fine.data["volumes"])
+        monkeypatch.setattr(viewer, "LEAST", 0)
+        left = viewer.build(record_of(whole), viewer.PAGE - size // 2)
+        assert left is not None and left.spacing >= 7.5, "pictures leave less"
         monkeypatch.setattr(viewer, "LIMIT", size // 2)
         coarse = viewer.build(record_of(whole))
         assert coarse is not None and coarse.spacing >= 7.5
