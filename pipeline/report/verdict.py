@@ -89,6 +89,10 @@ def _stages(evidence: Evidence, limits: Mapping[str, Any]) -> Iterator[Reason]:
     tail = f"; {', '.join(skipped)} did not run" if skipped else ""
     for stage in STAGES:
         found = evidence.statuses.get(stage)
+        if found is not None and found.code == "E-QC-EXCLUDED":
+            others = [name for name in skipped if name != stage]
+            rest = f"; {', '.join(others)} did not run" if others else ""
+            yield Reason("fail", f"{stage}: {found.message} ({found.code}){rest}", stage)
         if found is not None and found.status == "failed":
             meaning = CODES[found.code].meaning if found.code in CODES else found.message
             yield Reason("fail", f"{stage} failed: {meaning} ({found.code}){tail}", stage)

@@ -106,3 +106,11 @@ def test_warnings_refusals_synthetic_and_box() -> None:
     assert level(synthetic=["FLAIR"]) == "look"
     quiet = {**LIMITS, "look_at_synthetic": False}
     assert judge(Evidence(states(), synthetic=["FLAIR"]), quiet).level == "pass"
+
+
+def test_a_subject_that_a_rater_left_out_is_not_passed() -> None:
+    left = Status("A", "1", "preprocess", "skipped", "E-QC-EXCLUDED", "Left out: rated 'exclude'")
+    later = Status("A", "1", "denoise", "skipped", "E-UPSTREAM", "Not run")
+    found = judge(Evidence(states(preprocess=left, denoise=later)), LIMITS)
+    assert found.level == "fail" and len(found.reasons) == 1
+    assert "Left out" in found.reasons[0].text and "denoise did not run" in found.reasons[0].text
