@@ -31,7 +31,7 @@
   }
   function tell(changed) {
     place.hidden = !COHORT.data.running && !changed;
-    text.textContent = (COHORT.data.running ? "The run goes on; this page follows." : "") + (changed ? ` New data at ${new Date().toTimeString().slice(0, 5)}.` : "");
+    text.textContent = (COHORT.data.running ? "Some sessions are not done yet; this page follows." : "") + (changed ? ` New data at ${new Date().toTimeString().slice(0, 5)}.` : "");
   }
   function take(found) {
     const live = window.VOXELWAY_LIVE;

@@ -13,23 +13,23 @@ const PLOTS = (function () {
     return found;
   }
 
-  /* plot: {node, points: [{row, x, y, far, text}] in the order of the arrow keys, height, radius,
-     place(width) gives pixel positions, extra(context, width, colours) draws more} */
+  /* plot: {node, height, fill() gives the rest: {points: [{row, far, text, …}] in the order of the
+     arrow keys, radius, start: the dot that is named first, place(width) gives the dots' pixels,
+     extra(context, width, colours) draws more}}; it is filled when it comes into view */
   function attach(plot) {
     plot.canvas = make("canvas", { "aria-hidden": "true" });
+    plot.canvas.style.height = plot.height + "px";
     plot.marker = make("i", { class: "marker", hidden: true });
-    plot.said = make("a", { class: "said" });
+    plot.said = make("a", { class: "said", tabindex: 0 }, "…");
     plot.frame = make("div", { class: "plot" }, plot.canvas, plot.marker);
     plot.node.append(plot.frame, plot.said);
-    plot.at = -1;
-    choose(plot, plot.start || 0, false);
     plot.canvas.addEventListener("mousemove", event => { const i = nearest(plot, event); if (i >= 0) light(plot, i); });
-    plot.canvas.addEventListener("mouseleave", () => { choose(plot, plot.start || 0, false); dim(); });
+    plot.canvas.addEventListener("mouseleave", () => { choose(plot, plot.start); dim(); });
     plot.canvas.addEventListener("click", event => {
       const i = nearest(plot, event), page = i >= 0 && COHORT.data.rows[plot.points[i].row].page;
       if (page) location.href = page;
     });
-    plot.said.addEventListener("focus", () => light(plot, plot.at));
+    plot.said.addEventListener("focus", () => { fill(plot); light(plot, plot.at); });
     plot.said.addEventListener("blur", dim);
     plot.said.addEventListener("keydown", event => {
       const last = plot.points.length - 1;
@@ -41,6 +41,12 @@ const PLOTS = (function () {
     plots.add(plot);
     watch.observe(plot.frame);
   }
+  function fill(plot) {
+    if (plot.points) return;
+    Object.assign(plot, plot.fill());
+    plot.byRow = new Map(plot.points.map((point, i) => [point.row, i]));
+    choose(plot, plot.start);
+  }
   function choose(plot, i) {
     const point = plot.points[i];
     if (!point) return;
@@ -48,14 +54,13 @@ const PLOTS = (function () {
     plot.said.textContent = point.text;
     const page = COHORT.data.rows[point.row].page;
     if (page) plot.said.href = page; else plot.said.removeAttribute("href");
-    plot.said.tabIndex = 0;
   }
   /* the same session lights up in every plot */
   function light(plot, i) {
     choose(plot, i);
     const row = plot.points[i].row;
     for (const other of plots) {
-      const at = other === plot ? i : other.byRow.get(row);
+      const at = other === plot ? i : other.spots && other.byRow.get(row);
       if (at === undefined || !other.spots) { other.marker.hidden = true; continue; }
       other.marker.hidden = false;
       other.marker.style.left = other.spots[at][0] + "px";
@@ -75,9 +80,9 @@ const PLOTS = (function () {
   function paint(plot) {
     const width = plot.frame.clientWidth, height = plot.height, scale = devicePixelRatio || 1;
     if (!width) return;
+    fill(plot);
     plot.canvas.width = Math.round(width * scale);
     plot.canvas.height = Math.round(height * scale);
-    plot.canvas.style.height = height + "px";
     const context = plot.canvas.getContext("2d"), ink = colours();
     context.scale(scale, scale);
     plot.spots = plot.place(width);
@@ -100,14 +105,13 @@ const PLOTS = (function () {
   const watch = new IntersectionObserver(entries => {
     for (const entry of entries) if (entry.isIntersecting) for (const plot of plots) if (plot.frame === entry.target) paint(plot);
   }, { rootMargin: "300px" });
-  const repaint = () => plots.forEach(paint);
+  const repaint = () => plots.forEach(plot => { if (plot.spots || printing) paint(plot); });
   let timer = 0;
   addEventListener("resize", () => { clearTimeout(timer); timer = setTimeout(repaint, 150); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   addEventListener("beforeprint", () => { printing = true; repaint(); });
   addEventListener("afterprint", () => { printing = false; repaint(); });
 
-  function finish(plot) { plot.byRow = new Map(plot.points.map((point, i) => [point.row, i])); attach(plot); }
   function clear(inside) { for (const plot of plots) if (inside.contains(plot.frame)) { watch.unobserve(plot.frame); plots.delete(plot); } }
 
   /* rows that lie far by a measure, from the outliers of the cohort */
@@ -128,21 +132,20 @@ const PLOTS = (function () {
 
   /* one measure: dots that would lie on each other are stacked */
   function strip(node, m) {
-    const points = pointsOf(m), low = points[0].value, high = points[points.length - 1].value;
-    const many = points.length > 80, height = many ? 46 : 34, radius = many ? 2 : 4, middle = (height - 12) / 2;
-    finish({
-      node, points, height, radius, start: Math.max(0, points.findIndex(p => p.far)),
-      place(width) {
-        const stacks = new Map(), wide = radius * 2 - (many ? 1 : 0);
+    const many = COHORT.data.rows.length > 80, height = many ? 46 : 34, radius = many ? 2 : 4, middle = (height - 12) / 2;
+    const filled = () => {
+      const points = pointsOf(m), low = points[0].value, high = points[points.length - 1].value;
+      const place = width => {
+        const stacks = new Map(), wide = radius * 2 - (many ? 1 : 0), room = middle - radius;
         return points.map(point => {
           const x = high > low ? 8 + (width - 16) * (point.value - low) / (high - low) : width / 2;
           const bin = Math.round(x / wide), level = stacks.get(bin) || 0;
           stacks.set(bin, level + 1);
-          const steps = Math.ceil(level / 2) * (many ? 1.5 : 6) * (level % 2 ? 1 : -1), room = middle - radius;
-          return [x, middle + (Math.abs(steps) <= room ? steps : (steps % room))];
+          const step = Math.ceil(level / 2) * (many ? 1.5 : 6) * (level % 2 ? 1 : -1);
+          return [x, middle + step % room];
         });
-      },
-      extra(context, width, ink) {
+      };
+      const extra = (context, width, ink) => {
         context.fillStyle = ink.line;
         context.fillRect(0, middle, width, 1);
         context.fillStyle = ink.muted;
@@ -150,17 +153,20 @@ const PLOTS = (function () {
         context.textBaseline = "bottom";
         const ends = high > low ? [[0, low, "left"], [width, high, "right"]] : [[width / 2, low, "center"]];
         for (const [x, value, align] of ends) { context.textAlign = align; context.fillText(shortNumber(value), x, height); }
-      },
-    });
+      };
+      return { points, radius, start: Math.max(0, points.findIndex(p => p.far)), place, extra };
+    };
+    attach({ node, height, fill: filled });
   }
   /* the ends of a distribution as links, for those who can't point */
   function ends(m) {
-    const points = pointsOf(m), measure = COHORT.data.measures[m];
-    if (points.length < 12) return null;
+    const measure = COHORT.data.measures[m];
     const list = part => make("ol", {}, part.map(p => make("li", {}, rowLink(COHORT.data.rows[p.row]), " " + withUnit(p.value, measure.unit))));
     const box = make("details", {}, make("summary", {}, "lowest and highest"));
     box.addEventListener("toggle", () => {
-      if (box.open && box.childElementCount === 1) box.append(make("div", { class: "ends" }, list(points.slice(0, 5)), list(points.slice(-5).reverse())));
+      if (!box.open || box.childElementCount > 1) return;
+      const points = pointsOf(m);
+      box.append(make("div", { class: "ends" }, list(points.slice(0, 5)), list(points.slice(-5).reverse())));
     });
     return box;
   }
@@ -190,8 +196,7 @@ const PLOTS = (function () {
         make("span", { title: measure.definition }, title), make("span", { class: "stage-name" }, stage));
       place.append(box);
       strip(box, m);
-      const list = ends(m);
-      if (list) box.append(list);
+      if (COHORT.data.rows.length >= 12) box.append(ends(m));
     });
     document.getElementById("measures").hidden = !COHORT.data.measures.length || COHORT.data.rows.length < 2;
   }
@@ -207,8 +212,8 @@ const PLOTS = (function () {
     const first = points[0].day, last = points[points.length - 1].day, height = 190, foot = 18, side = 52;
     const x = (day, width) => side + (width - side - 8) * (last > first ? (day - first) / (last - first) : 0.5);
     const y = value => 8 + (height - foot - 16) * (high > low ? (high - value) / (high - low) : 0.5);
-    finish({
-      node, points, height, radius: points.length > 300 ? 2 : 3,
+    const filled = () => ({
+      points, radius: points.length > 300 ? 2 : 3, start: points.length - 1,
       place: width => points.map(point => [x(point.day, width), y(point.value)]),
       extra(context, width, ink) {
         context.fillStyle = ink.muted;
@@ -235,6 +240,7 @@ const PLOTS = (function () {
         context.restore();
       },
     });
+    attach({ node, height, fill: filled });
   }
 
   const all = () => { choices(); showStrips(); };

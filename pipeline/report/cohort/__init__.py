@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.report.cohort.live import refresh
 from pipeline.report.cohort.page import write_cohort, write_page
-from pipeline.report.cohort.refresh import refresh
 
 __all__ = ["refresh", "write_cohort", "write_page"]

@@ -79,7 +79,7 @@ def _peak(results: Results, name: str) -> float:
 
 def slowest(gathered: Gathered) -> list[dict[str, Any]]:
     """Sessions that took longest, with the stage that took most of it."""
-    found = []
+    found: list[dict[str, Any]] = []
     for unit, states in zip(gathered.units, gathered.statuses, strict=True):
         total = sum(one.seconds for one in states.values())
         if total > 0:

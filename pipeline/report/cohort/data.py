@@ -75,7 +75,7 @@ def build(results: Results, units: Sequence[Unit], params: Mapping[str, Any]) ->
 
 
 def _row(line: rows.Row, judged: Sequence[outliers.Finding]) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "name": line.name, "subject": line.unit.subject, "session": line.unit.session,
         "page": line.page, "level": line.level, "reasons": line.reasons,
         "acquired": line.acquired, "synthetic": line.synthetic, "states": line.states,

@@ -101,7 +101,7 @@ def spread(suffix: str, deviation: sitk.Image, mask: sitk.Image) -> Figure:
     return figure("spread", [("", compose(tiles(cuts, paint_cut), bar))], name=suffix)
 
 
-def thumbnail(image: sitk.Image, outline: sitk.Image | None, width: int = 110) -> bytes:
+def thumbnail(image: sitk.Image, outline: sitk.Image | None, width: int = 96) -> bytes:
     """The axial middle of a head with a contour, for the row of the cohort page (WebP)."""
     head = upright(image)
     region = mask_box(upright(outline), 10.0) if outline is not None else whole_box(head)
@@ -114,5 +114,5 @@ def thumbnail(image: sitk.Image, outline: sitk.Image | None, width: int = 110) -
         lines = Image.fromarray(paint.outlines(where, [(edge, 0.5, paint.ORANGE)], width=1.0))
         picture.paste(lines, (0, 0), lines)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=72)
+    picture.save(buffer, "WEBP", quality=60)
     return buffer.getvalue()

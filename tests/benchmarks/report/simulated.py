@@ -53,7 +53,7 @@ def make(root: Path, subjects: int, seed: int = 0, dates: bool = True) -> Result
     manifest.write_manifest(results.manifest, rows)
     files.write_tsv(results.quarantine, ("code", "message", "subject", "series", "files"), [
         {"code": "D-SLICES-MISSING" if n % 3 else "D-LOCALIZER", "message": f"{n} slices",
-         "subject": f"r{n:05d}" if n % 50 == 1 else units[n].subject, "series": f"s{n:06d}",
+         "subject": f"r{n:05d}" if n % 50 == 2 else units[n].subject, "series": f"s{n:06d}",
          "files": 40}
         for n in range(0, subjects, 2)
     ])  # fmt: skip
@@ -82,7 +82,10 @@ def _unit(
         what = "The mask holds 0 voxels."
         one = status.Status(unit.subject, unit.session, "segment", "failed", "E-MASK-EMPTY", what)
         status.write(results, unit, one)
+        status.write(results, unit, status.Status(unit.subject, unit.session, "report", "ok"))
     _table(unit, n, stages, rng).write(results.unit_metrics(unit))
+    facts = {"PeakMemoryMB": 300, "Device": "cpu", "Code": "c0de", "Model": ""}
+    files.write_json(sidecar(results.unit_metrics(unit)), facts)
     _page(results, unit, n, picture, failed)
     maker, model, site, tesla = SCANNERS[n % 2]
     header: dict[str, Any] = {"Manufacturer": maker, "ManufacturersModelName": model,
@@ -141,11 +144,11 @@ def _page(results: Results, unit: Unit, n: int, picture: str, failed: bool) -> N
 
 def _picture(rng: np.random.Generator) -> str:
     """A blurred head as large as those of real pages."""
-    y, x = np.mgrid[-1:1:130j, -1:1:110j]
+    y, x = np.mgrid[-1:1:113j, -1:1:96j]
     inside = (x**2 + y**2) < 0.8
-    coarse = Image.fromarray(rng.integers(60, 220, (26, 22)).astype(np.uint8))
-    texture = np.asarray(coarse.resize((110, 130), Image.Resampling.BICUBIC)) * inside
+    coarse = Image.fromarray(rng.integers(60, 220, (23, 20)).astype(np.uint8))
+    texture = np.asarray(coarse.resize((96, 113), Image.Resampling.BICUBIC)) * inside
     grain = texture + 12 * rng.standard_normal(texture.shape) * inside
     buffer = io.BytesIO()
-    Image.fromarray(np.clip(grain, 0, 255).astype(np.uint8)).save(buffer, "WEBP", quality=72)
+    Image.fromarray(np.clip(grain, 0, 255).astype(np.uint8)).save(buffer, "WEBP", quality=60)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
