@@ -16,8 +16,10 @@
     range.className = "range";
     range.textContent = low === high ? "all " + shortNumber(low) : shortNumber(low) + " – " + shortNumber(high);
     node.appendChild(range);
-    const below = values.filter(v => v < value).length;
-    const words = `${below} of ${values.length} sessions are below; median ${shortNumber(quantile(values, 0.5))}` + (outlying(value, values) ? "; far from the others" : "");
+    /* of a large cohort the page loads evenly spaced values, and how many there were */
+    const all = (cohort.counts || {})[node.dataset.key] || values.length, about = all > values.length ? "about " : "";
+    const below = Math.round(values.filter(v => v < value).length * all / values.length);
+    const words = `${about}${below} of ${all} sessions are below; median ${shortNumber(quantile(values, 0.5))}` + (outlying(value, values) ? "; far from the others" : "");
     node.title = words;
     const read = document.createElement("span");
     read.className = "sr";
