@@ -383,3 +383,13 @@ class TestCohortPage:
         manifest.write_manifest(made.manifest, rows)
         pages.write_pages(made, params(), [], cohort=True)
         assert "A000_" not in page(made, "index.html")
+
+
+def test_a_sidecar_that_tells_little_does_not_cost_the_page(tmp_path: Path) -> None:
+    fake, unit = Fake(tmp_path / "results", 4.0), Unit("A000", "01")
+    fake.unit(unit, 0)
+    for path in fake.results.derivatives("segment").rglob("*.json"):
+        if not path.name.endswith("_status.json"):
+            files.write_json(path, {"Method": "em"})
+    assert pages.write_pages(fake.results, params(), [unit], cohort=False) == 0
+    assert "em" in fake.results.page(unit).read_text(encoding="utf-8")
