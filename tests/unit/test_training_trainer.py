@@ -57,6 +57,7 @@ def test_it_learns_and_repeats_itself(tmp_path: Path) -> None:
 def test_cut_by_sigterm_it_ends_where_an_uncut_one_does(
     tmp_path: Path, when: str, shuffled: bool
 ) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
     count = 30 if shuffled else None
     chosen = plan(accumulate=2)
     validation = SeededSamples(draw, 1, 8)
@@ -88,7 +89,7 @@ def test_cut_by_sigterm_it_ends_where_an_uncut_one_does(
     # it went on and did not begin anew
     steps_left = {"step 13": 27, "validation of step 20": 20, "step 40": 0}[when]
     assert calls["train"] - before["train"] == 8 * steps_left
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def test_a_finished_training_is_not_run_again(tmp_path: Path) -> None:
