@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.ingest import mosaic
 from pipeline.ingest.facts import Facts, coded_facts, manufacturer
 from pipeline.ingest.pixels import missing_bytes
 from pipeline.ingest.values import Vector, many, number, text, texts, vector, whole
@@ -30,6 +31,11 @@ IMAGE_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.130",  # enhanced PET
 }
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
+#: Attributes by which the volumes of a series are told apart.
+MOMENT = (
+    "TemporalPositionIdentifier", "AcquisitionNumber", "AcquisitionTime", "AcquisitionDateTime",
+    "TriggerTime", "DiffusionBValue",
+)  # fmt: skip
 
 #: More frames than any object of a patient has.
 MOST_FRAMES = 65535
@@ -47,6 +53,7 @@ KEYWORDS = (
     "ImagesInAcquisition", "NumberOfSlices", "ImagePositionPatient", "ImageOrientationPatient",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
     "PixelSpacing", "BitsAllocated", "BurnedInAnnotation", "EchoPulseSequence",
+    "TemporalPositionIdentifier", "NumberOfTemporalPositions", "TriggerTime", "DiffusionBValue",
     "InversionRecovery", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 
@@ -78,6 +85,7 @@ class Common:
     thickness: float | None
     slice_distance: float | None
     promised: int | None
+    time_points: int | None
     contrast_agent: bool
     burned_in: bool
     rows: int
@@ -97,6 +105,8 @@ class Frame:
     spacing: Vector | None
     echo_time: float | None
     index: int = 0
+    #: TemporalPositionIndex of an enhanced object
+    moment: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,10 @@ class Header:
     missing: int = 0
     #: without preamble or meta header, which dcm2niix can't read
     bare: bool = False
+    #: NumberOfFrames, None where the header does not give it
+    declared: int | None = None
+    #: checksum of what tells the volumes of a 4D series apart (:data:`MOMENT`)
+    moment: int = 0
 
     @property
     def is_image(self) -> bool:
@@ -191,11 +205,13 @@ def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject:
     syntax = str(meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
     common = _common(dataset, sop_class, syntax)
     found = os.fstat(stream.fileno())
-    missing = 0
+    frames, missing = _frames(dataset), 0
     if sop_class in IMAGE_CLASSES:
         if not common.rows or not common.columns:
             return Reject(path, "D-UNREADABLE", "The image does not tell how many pixels it has")
         missing = missing_bytes(stream, dataset, syntax, found.st_size)
+        if "MOSAIC" in common.image_type:
+            common, frames = mosaic.unfold(stream, common, frames[0])
     return Header(
         path=path,
         size=found.st_size,
@@ -204,9 +220,11 @@ def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject:
         sop_uid=text(dataset, "SOPInstanceUID"),
         instance_number=whole(dataset, "InstanceNumber"),
         time=_time(dataset),
-        frames=_frames(dataset),
+        frames=frames,
         missing=missing,
         bare=bare,
+        declared=whole(dataset, "NumberOfFrames"),
+        moment=zlib.crc32("|".join(text(dataset, keyword) for keyword in MOMENT).encode()),
     )
 
 
@@ -241,6 +259,7 @@ def _common(dataset: Any, sop_class: str, syntax: str) -> Common:
         slice_distance=number(dataset, "SpacingBetweenSlices")
         or shared.number("PixelMeasuresSequence", "SpacingBetweenSlices"),
         promised=whole(dataset, "ImagesInAcquisition") or whole(dataset, "NumberOfSlices"),
+        time_points=whole(dataset, "NumberOfTemporalPositions"),
         contrast_agent=bool(text(dataset, "ContrastBolusAgent"))
         or bool(dataset.get("ContrastBolusAgentSequence")),
         burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
@@ -297,6 +316,7 @@ def _frame(groups: _Groups, index: int) -> Frame:
         groups.numbers("PixelMeasuresSequence", "PixelSpacing", 2),
         groups.number("MREchoSequence", "EffectiveEchoTime"),
         index,
+        int(groups.number("FrameContentSequence", "TemporalPositionIndex") or 0),
     )
 
 
