@@ -28,11 +28,16 @@ LABEL_OF = {label.name: label.index for label in TISSUES}
 
 @dataclass
 class Case:
-    """One unit with everything that is known about it."""
+    """One unit with everything that is known about it.
+
+    Attributes:
+        notes: what the table's sidecar tells besides the numbers.
+    """
 
     task: UnitTask
     truth: Truth | None
     table: Table
+    notes: dict[str, Any] = field(default_factory=dict)
     _images: dict[Path, sitk.Image] = field(default_factory=dict)
 
     def forget(self) -> None:

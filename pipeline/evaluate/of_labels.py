@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from pipeline import images
 from pipeline.evaluate.case import Case
@@ -104,6 +105,30 @@ def segment(case: Case) -> None:
     images.check_same_grid(coarse_image, fine, f"{case.task.unit.name} coarse labels")
     coarse = sitk.GetArrayViewFromImage(coarse_image)
     _against_truth(case, fine, (values, coarse, true))
+    place = largest_error(values != true, fine)
+    if place is not None:
+        case.notes["LargestError"] = [round(value, 2) for value in place]
+
+
+def largest_error(wrong: Mask, grid: sitk.Image) -> tuple[float, ...] | None:
+    """The middle of the thickest region of wrong voxels; None when nothing is wrong.
+
+    Thin rims along every border are the usual error; the place that a reader should see is the
+    voxel that is farthest from any right one.
+
+    Args:
+        wrong: mask (z, y, x).
+        grid: image on the same grid.
+
+    Returns:
+        Point in LPS mm.
+    """
+    if not wrong.any():
+        return None
+    inside = distance_transform_edt(np.pad(wrong, 1), sampling=grid.GetSpacing()[::-1])
+    index = np.unravel_index(int(inside[1:-1, 1:-1, 1:-1].argmax()), wrong.shape)[::-1]
+    point = grid.TransformIndexToPhysicalPoint([int(value) for value in index])
+    return tuple(float(value) for value in point)
 
 
 def _against_truth(

@@ -40,6 +40,10 @@ def preprocess(case: Case) -> None:
     for suffix, path in case.task.contrasts("preprocess", desc="preproc").items():
         before = geometry.reordered(case.image(raw[suffix]), case.image(path))
         _compare(case, "preprocess", suffix, case.image(path), before)
+        span = case.facts(path).get("BiasFieldRange")
+        if span:
+            for metric, value in zip(("bias_p01", "bias_p99"), span, strict=True):
+                case.table.add("preprocess", metric, suffix, float(value))
 
 
 def denoise(case: Case) -> None:

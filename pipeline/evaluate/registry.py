@@ -67,6 +67,7 @@ _HUTTENLOCHER = "Huttenlocher et al. 1993, IEEE TPAMI 15(9):850-863, doi:10.1109
 _WANG = "Wang et al. 2004, IEEE TIP 13(4):600-612, doi:10.1109/TIP.2003.819861"
 _DUBUISSON = "Dubuisson & Jain 1994, ICPR 566-568, doi:10.1109/ICPR.1994.576361"
 _NIKOLOV = "Nikolov et al. 2021, J Med Internet Res 23(7):e26151, doi:10.2196/26151"
+_TUSTISON = "Tustison et al. 2010, IEEE TMI 29(6):1310-1320, doi:10.1109/TMI.2010.2046908"
 _CARASS = "Carass et al. 2017, NeuroImage 148:77-102, doi:10.1016/j.neuroimage.2016.12.064"
 _KUIJF = "Kuijf et al. 2019, IEEE TMI 38(11):2556-2568, doi:10.1109/TMI.2019.2905770"
 _MULTISCALE = (
@@ -334,6 +335,16 @@ _ENTRIES = (
         "Root mean square difference between the acquired image and the isotropic one taken back"
         " through the slice profile, in units of the scaled intensity.",
         "Irani & Peleg 1991, CVGIP 53(3):231-239, doi:10.1016/1049-9652(91)90045-L", ("superres",),
+    ),
+    Measure(
+        "bias_p01", "Bias field, 1st percentile", "description", "", 0, _INF, "none",
+        "First percentile in the brain of the multiplicative field that preprocess divided by.",
+        _TUSTISON, ("preprocess",),
+    ),
+    Measure(
+        "bias_p99", "Bias field, 99th percentile", "description", "", 0, _INF, "none",
+        "99th percentile in the brain of the multiplicative field that preprocess divided by.",
+        _TUSTISON, ("preprocess",),
     ),
     Measure(
         "seconds", "Run time", "description", "s", 0, _INF, "lower",

@@ -72,7 +72,8 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
     path = task.results.unit_metrics(task.unit)
     table.write(path)
     names = sorted({row["metric"] for row in table.rows})
-    task.describe(path, Truth=case.truth is not None, Units={n: measure(n).unit for n in names})
+    units = {name: measure(name).unit for name in names}
+    task.describe(path, Truth=case.truth is not None, Units=units, **case.notes)
     if refusals:
         raise refusals[0]
 

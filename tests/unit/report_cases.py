@@ -211,6 +211,8 @@ class Fake:
             add("ingest", "efc", suffix, 0.6)
             add("preprocess", "noise_level", suffix, 4.0, 4.2)
             add("preprocess", "snr", suffix, 12.0, 10.0)
+            add("preprocess", "bias_p01", suffix, 0.8)
+            add("preprocess", "bias_p99", suffix, 1.2)
             add("denoise", "noise_level", suffix, 1.0, 4.0)
             add("denoise", "psnr", suffix, 31.0, 27.0)
             add("denoise", "ssim", suffix, 0.9, 0.95)

@@ -15,7 +15,7 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline import config, files, images, runner, status
 from pipeline.cli import main
 from pipeline.errors import Exit, VoxelwayError
-from pipeline.evaluate import stage
+from pipeline.evaluate import of_labels, stage
 from pipeline.evaluate.quality import efc
 from pipeline.evaluate.registration import points_in
 from pipeline.evaluate.registry import MEASURES
@@ -133,7 +133,8 @@ class Cohort:
         for suffix in ("T1w", "T2w"):
             noisy = plus_noise(self.native[suffix], SIGMA)
             self.image("ingest", noisy, suffix)
-            self.image("preprocess", lps(noisy) * 3.0, suffix, desc="preproc")
+            path = self.image("preprocess", lps(noisy) * 3.0, suffix, desc="preproc")
+            files.write_json(sidecar(path), {"BiasFieldRange": [0.75, 1.25]})
             clean = plus_noise(self.native[suffix], SIGMA / 4)
             self.image("denoise", lps(clean) * 3.0 + 0.5, suffix, desc="denoised")
         mask = lps(sitk.Cast(self.labels > 0, sitk.sitkUInt8))
@@ -328,6 +329,31 @@ def test_labels_fine_beside_coarse(judged: Cohort) -> None:
     # only coarse has the core, and no reference: nothing of it is defined for fine but its volume
     assert ("segment", "dice", "lesion-core") not in rows
     assert rows["segment", "volume", "lesion-core"] == (0.0, None)
+
+
+def test_the_place_of_the_largest_error_is_in_what_was_missed(judged: Cohort) -> None:
+    told = files.read_json(sidecar(judged.results.unit_metrics(judged.unit)))["LargestError"]
+    true = lps(judged.labels)
+    fine = images.read_labels(judged.results.image("segment", judged.unit, "dseg", space="T1w"))
+    index = true.TransformPhysicalPointToIndex(told)
+    assert (true[index], fine[index]) == (4, 3)
+
+
+def test_the_place_of_the_largest_error_is_inside_the_thickest_region() -> None:
+    wrong = np.zeros((9, 9, 20), dtype=bool)
+    wrong[:, :, 1] = True  # a rim, larger but thin
+    wrong[2:7, 2:7, 10:15] = True
+    grid = images.like(wrong.astype(np.uint8), sitk.Image(20, 9, 9, sitk.sitkUInt8))
+    grid.SetSpacing((2.0, 2.0, 2.0))
+    grid.SetOrigin((100.0, 0.0, -50.0))
+    # three voxels from the ends along each axis
+    assert of_labels.largest_error(wrong, grid) == (124.0, 8.0, -42.0)
+    assert of_labels.largest_error(np.zeros_like(wrong), grid) is None
+
+
+def test_range_of_the_bias_field_is_that_of_the_sidecar(judged: Cohort) -> None:
+    assert judged.rows()["preprocess", "bias_p01", "T2w"] == (0.75, None)
+    assert judged.rows()["preprocess", "bias_p99", "T1w"] == (1.25, None)
 
 
 def test_lesions_one_by_one_fine_beside_coarse(judged: Cohort) -> None:

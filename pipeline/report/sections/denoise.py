@@ -5,11 +5,11 @@ from __future__ import annotations
 from pipeline.report.figures import histogram, restore
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
-from pipeline.report.sections.content import Content, Table, need
+from pipeline.report.sections.content import Content, need
 
 
 def build(record: Record) -> Content:
-    """One picture with a row a contrast; a table of noise levels."""
+    """One picture with a row a contrast; what was removed beside the noise that was estimated."""
     found = record.contrasts("denoise", desc="denoised")
 
     def pairs() -> dict[str, restore.Pair]:
@@ -32,17 +32,7 @@ def build(record: Record) -> Content:
     content = Content(outputs=list(found.values()))
     if found:
         content.pictures += [("denoise", lambda: restore.denoise(pairs())), ("noise", levels)]
-    rows = []
-    for suffix, path in found.items():
-        facts = record.facts(path)
-        if "NoiseSigma" in facts:
-            rows.append((suffix, _share(facts["NoiseSigma"]), _share(facts.get("NoiseSigmaAfter")),
-                         str(facts.get("NoiseModel", "–"))))  # fmt: skip
-    if rows:
-        header = ("contrast", "before", "after", "model")
-        content.tables.append(Table("Estimated noise (standard deviation)", header, tuple(rows)))
+    models = {suffix: record.facts(path).get("NoiseModel") for suffix, path in found.items()}
+    if told := [f"{suffix} {model}" for suffix, model in models.items() if model]:
+        content.sentences.append(f"Noise as the model saw it: {', '.join(told)}.")
     return content
-
-
-def _share(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, (int, float)) else "–"

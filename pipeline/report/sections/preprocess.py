@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline.report.figures import align, restore
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
-from pipeline.report.sections.content import Content, Table, need
+from pipeline.report.sections.content import Content, need
 
 
 def build(record: Record) -> Content:
@@ -29,12 +29,6 @@ def build(record: Record) -> Content:
     content.pictures += [("mask", outline), ("bias", partial(_bias, record, found))]
     for suffix in sorted(set(found) - {anchor}):
         content.pictures.append(("contrasts", partial(_aligned, record, head, mask, suffix)))
-    spans = {suffix: record.facts(path).get("BiasFieldRange") for suffix, path in found.items()}
-    rows = tuple(
-        (suffix, f"{span[0]:.3g}", f"{span[1]:.3g}") for suffix, span in spans.items() if span
-    )
-    header = ("contrast", "1st percentile", "99th percentile")
-    content.tables.append(Table("Bias field in the brain", header, rows))
     return content
 
 
