@@ -13,7 +13,8 @@ from pipeline.errors import VoxelwayError
 class Label:
     """One label of a dseg image.
 
-    ``snomed`` is the SNOMED CT code and its meaning, as DICOM's context groups list them.
+    ``snomed`` and ``category`` are SNOMED CT codes with their meanings, as DICOM PS3.16 lists
+    them for segments in CID 7151 and CID 7150.
     Colours are from the palette of Okabe and Ito, safe for the colour-blind.
     """
 
@@ -25,22 +26,22 @@ class Label:
 
 
 TISSUES = (
-    Label(1, "CSF", "#56B4E9", ("279107003", "Cerebrospinal fluid")),
-    Label(2, "GM", "#009E73", ("389080008", "Gray matter of brain")),
-    Label(3, "WM", "#F0E442", ("389081007", "White matter of brain")),
+    Label(1, "CSF", "#56B4E9", ("65216001", "Cerebrospinal Fluid"), ("91720002", "Body Substance")),
+    Label(2, "GM", "#009E73", ("389081007", "Gray Matter")),
+    Label(3, "WM", "#F0E442", ("389080008", "White Matter")),
     Label(
         4,
         "lesion",
         "#D55E00",
         ("52988006", "Lesion"),
-        ("49755003", "Morphologically Altered Structure"),
+        ("49755003", "Morphologically Abnormal Structure"),
     ),
     Label(
         5,
         "lesion-core",
         "#CC79A7",
         ("6574001", "Necrosis"),
-        ("49755003", "Morphologically Altered Structure"),
+        ("49755003", "Morphologically Abnormal Structure"),
     ),
 )
 

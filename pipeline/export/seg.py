@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from pipeline import __version__
 from pipeline.errors import VoxelwayError
 from pipeline.export import identity
-from pipeline.export.series import Series, quiet, sample
+from pipeline.export.series import Series, sample
 from pipeline.labels import TISSUES, Label
+from pipeline.quiet import quiet
 
 #: Date and time of what was made under a pseudonym: none that tells of the patient.
 NO_DATE, NO_TIME = "19000101", "000000"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from pipeline.errors import VoxelwayError, from_os_error
+from pipeline.quiet import quiet
 
 #: Two planes nearer than this, in mm, are at the same place.
 SAME_PLACE = 1e-3
@@ -46,22 +44,6 @@ class Series:
     def multiframe(self) -> bool:
         """Whether the series is one enhanced multi-frame file."""
         return "PerFrameFunctionalGroupsSequence" in self.datasets[0]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back what pydicom and highdicom say about values: they quote the patient's name."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
-    before = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 def files_of(folder: Path) -> list[Path]:

@@ -273,7 +273,7 @@ def test_names_come_from_the_table_beside_the_labels(tmp_path: Path) -> None:
     item = pydicom.dcmread(export(tmp_path, image, classic(tmp_path / "dicom", np.eye(3))))
     found = [(s.SegmentLabel, s.SegmentedPropertyTypeCodeSequence[0]) for s in item.SegmentSequence]
     assert [label for label, _ in found] == ["GM", "hippocampus", "label 3", "label 4", "label 5"]
-    assert found[0][1].CodeValue == "389080008"
+    assert found[0][1].CodeValue == "389081007"
     assert found[1][1].CodeMeaning == "Tissue"
 
 
