@@ -37,6 +37,7 @@ ENUMERATED = {
     "MRAcquisitionType": {"1D", "2D", "3D"},
     "PatientPosition": {"HFS", "HFP", "HFDR", "HFDL", "FFS", "FFP", "FFDR", "FFDL"},
     "Modality": {"MR", "CT", "PT", "NM"},
+    "ContrastBolusIngredient": {"IODINE", "GADOLINIUM", "CARBON DIOXIDE", "BARIUM", "XENON"},
 }
 #: Attributes whose numbers pass under the same name and unit in BIDS.
 NUMBERS = ("EchoTrainLength", "PixelBandwidth", "ImagingFrequency", "NumberOfAverages")

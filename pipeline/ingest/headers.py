@@ -6,6 +6,7 @@ millions of files fits in memory.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 import zlib
@@ -48,7 +49,8 @@ KEYWORDS = (
     "MRAcquisitionType", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime",
     "FlipAngle", "MagneticFieldStrength", "SpacingBetweenSlices", "EchoNumbers",
     "EchoTrainLength", "PixelBandwidth", "ImagingFrequency", "NumberOfAverages",
-    "ContrastBolusAgent", "ContrastBolusAgentSequence", "StudyInstanceUID", "SeriesInstanceUID",
+    "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusIngredient",
+    "StudyInstanceUID", "SeriesInstanceUID",
     "FrameOfReferenceUID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber",
     "ImagesInAcquisition", "NumberOfSlices", "ImagePositionPatient", "ImageOrientationPatient",
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
@@ -129,6 +131,8 @@ class Header:
     declared: int | None = None
     #: checksum of what tells the volumes of a 4D series apart (:data:`MOMENT`)
     moment: int = 0
+    #: name within the archive, where ``path`` is one; then size and time are the member's
+    member: str = ""
 
     @property
     def is_image(self) -> bool:
@@ -138,11 +142,30 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A file without a header: its code and reason."""
+    """A file without a header: its code and reason.
+
+    ``again`` tells that the file may be read another time: it is the system that failed.
+    """
 
     path: str
     code: str
     message: str
+    member: str = ""
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where bytes are: a file, or a member of an archive; size in bytes, time in nanoseconds."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    member: str = ""
+
+    def reject(self, code: str, message: str, *, again: bool = False) -> Reject:
+        """What is here can't be used."""
+        return Reject(self.path, code, message, self.member, again)
 
 
 def read_header(path: str) -> Header | Reject:
@@ -151,34 +174,58 @@ def read_header(path: str) -> Header | Reject:
     Never raises for what is in the file: a damaged file becomes a :class:`Reject`.
     """
     try:
-        with Path(path).open("rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _read(path, stream)
+        with Path(path).open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            return read_stream(Place(path, found.st_size, found.st_mtime_ns), stream)
     except OSError as error:
-        return Reject(path, "D-UNREADABLE", f"The file can't be opened ({error.strerror})")
-    except MemoryError:
-        return Reject(path, "D-UNREADABLE", "The file's header asks for more memory than there is")
+        what = f"The file can't be opened ({error.strerror})"
+        return Reject(path, "D-UNREADABLE", what, again=True)
 
 
-def _read(path: str, stream: BinaryIO) -> Header | Reject:
+def read_stream(place: Place, stream: BinaryIO) -> Header | Reject:
+    """Read one file that is open at its start; as :func:`read_header`.
+
+    Raises:
+        OSError: when the file system fails.
+    """
+    # what pydicom says about odd values quotes them
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _read(place, stream)
+        except MemoryError:
+            what = "The file's header asks for more memory than there is"
+            return place.reject("D-UNREADABLE", what, again=True)
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether the first 132 bytes are those of a DICOM file, with or without preamble."""
+    return start[128:132] == b"DICM" or _plausible(start)
+
+
+def _read(place: Place, stream: BinaryIO) -> Header | Reject:
     start = stream.read(132)
-    bare = start[128:] != b"DICM"
-    if bare and not _plausible(start):
-        if start and not path.lower().endswith((".dcm", ".dicom", ".ima")):
-            return Reject(path, "D-NOT-DICOM", "The file is no DICOM")
+    if not is_dicom(start):
+        name = (place.member or place.path).lower()
+        if start and not name.endswith((".dcm", ".dicom", ".ima")):
+            return place.reject("D-NOT-DICOM", "The file is no DICOM")
         what = "no DICOM header in a file named as one" if start else "an empty file"
-        return Reject(path, "D-UNREADABLE", f"The file can't be parsed: {what}")
+        return place.reject("D-UNREADABLE", f"The file can't be parsed: {what}")
     stream.seek(0)
     try:
-        return _parse(path, stream, bare)
+        return _parse(place, stream, start[128:] != b"DICM")
     except (zlib.error, EOFError):
-        return Reject(path, "D-TRUNCATED", "The file ends within its header")
+        return place.reject("D-TRUNCATED", "The file ends within its header")
     except RecursionError:
-        return Reject(path, "D-UNREADABLE", "The file nests its sequences without end")
+        return place.reject("D-UNREADABLE", "The file nests its sequences without end")
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
         # pydicom meets damaged files with exceptions of many kinds; none may stop the others.
         # The text of the exception may quote the file, so only its kind is told.
-        return Reject(path, "D-UNREADABLE", f"The file can't be parsed ({type(error).__name__})")
+        kind = type(error).__name__
+        return place.reject("D-UNREADABLE", f"The file can't be parsed ({kind})")
 
 
 def _plausible(start: bytes) -> bool:
@@ -188,7 +235,7 @@ def _plausible(start: bytes) -> bool:
     return start[:2] in (b"\x02\x00", b"\x08\x00") and start[3] == 0 and start[2] < 0x20
 
 
-def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject:
+def _parse(place: Place, stream: BinaryIO, bare: bool) -> Header | Reject:
     import pydicom
 
     dataset = pydicom.dcmread(
@@ -197,25 +244,23 @@ def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject:
     meta = getattr(dataset, "file_meta", None) or {}
     sop_class = text(dataset, "SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
     if sop_class == DICOMDIR_CLASS:
-        return Reject(
-            path, "D-NOT-DICOM", "A DICOMDIR; the files that it lists are read themselves"
-        )
+        what = "A DICOMDIR; the files that it lists are read themselves"
+        return place.reject("D-NOT-DICOM", what)
     if not sop_class or not text(dataset, "SeriesInstanceUID"):
-        return Reject(path, "D-UNREADABLE", "The file names no object class or no series")
+        return place.reject("D-UNREADABLE", "The file names no object class or no series")
     syntax = str(meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
     common = _common(dataset, sop_class, syntax)
-    found = os.fstat(stream.fileno())
     frames, missing = _frames(dataset), 0
     if sop_class in IMAGE_CLASSES:
         if not common.rows or not common.columns:
-            return Reject(path, "D-UNREADABLE", "The image does not tell how many pixels it has")
-        missing = missing_bytes(stream, dataset, syntax, found.st_size)
+            return place.reject("D-UNREADABLE", "The image does not tell how many pixels it has")
+        missing = missing_bytes(stream, dataset, syntax, place.size)
         if "MOSAIC" in common.image_type:
             common, frames = mosaic.unfold(stream, common, frames[0])
     return Header(
-        path=path,
-        size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
+        path=place.path,
+        size=place.size,
+        mtime_ns=place.mtime_ns,
         common=common,
         sop_uid=text(dataset, "SOPInstanceUID"),
         instance_number=whole(dataset, "InstanceNumber"),
@@ -225,6 +270,7 @@ def _parse(path: str, stream: BinaryIO, bare: bool) -> Header | Reject:
         bare=bare,
         declared=whole(dataset, "NumberOfFrames"),
         moment=zlib.crc32("|".join(text(dataset, keyword) for keyword in MOMENT).encode()),
+        member=place.member,
     )
 
 
@@ -260,8 +306,7 @@ def _common(dataset: Any, sop_class: str, syntax: str) -> Common:
         or shared.number("PixelMeasuresSequence", "SpacingBetweenSlices"),
         promised=whole(dataset, "ImagesInAcquisition") or whole(dataset, "NumberOfSlices"),
         time_points=whole(dataset, "NumberOfTemporalPositions"),
-        contrast_agent=bool(text(dataset, "ContrastBolusAgent"))
-        or bool(dataset.get("ContrastBolusAgentSequence")),
+        contrast_agent=_agent(dataset),
         burned_in=text(dataset, "BurnedInAnnotation").upper() == "YES",
         rows=whole(dataset, "Rows") or 0,
         columns=whole(dataset, "Columns") or 0,
@@ -318,6 +363,16 @@ def _frame(groups: _Groups, index: int) -> Frame:
         index,
         int(groups.number("FrameContentSequence", "TemporalPositionIndex") or 0),
     )
+
+
+#: What people type into ContrastBolusAgent when none was given.
+NO_AGENT = {"", "NO", "N", "NONE", "0", "NIL", "NOT GIVEN", "NO CONTRAST", "WITHOUT", "OHNE"}
+
+
+def _agent(dataset: Any) -> bool:
+    """Whether the header says that a contrast agent was given."""
+    named = text(dataset, "ContrastBolusAgent").upper().strip(" .-") not in NO_AGENT
+    return named or bool(dataset.get("ContrastBolusAgentSequence"))
 
 
 def _sequence(dataset: Any) -> tuple[str, ...]:
