@@ -11,6 +11,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.export import seg, series
 from pipeline.export.identity import Pseudonym
 from pipeline.ingest.identity import read_key
+from pipeline.ingest.archives import unpacked
 from pipeline.ingest.source import read_sources
 from pipeline.paths import sidecar
 from pipeline.task import Task, UnitTask
@@ -36,9 +37,10 @@ def run_unit(task: UnitTask, prepared: Mapping[str, Any]) -> None:
         what = f"No source files of the contrast {anchor} are on record"
         hint = "Run `voxelway index` again"
         raise VoxelwayError("E-DCM-SERIES", what, where=task.unit.name, hint=hint)
-    for item in source.files:
-        item.check()
-    found = series.read([Path(item.path) for item in source.files], source.echo)
+    with unpacked(source) as plain:
+        for item in plain.files:
+            item.check()
+        found = series.read([Path(item.path) for item in plain.files], source.echo)
     pseudonym = None
     if prepared["identity"] == "pseudonym":
         pseudonym = Pseudonym(task.unit.subject, read_key(task.results))

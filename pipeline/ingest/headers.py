@@ -6,9 +6,7 @@ millions of files fits in memory.
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from pipeline.ingest import mosaic
 from pipeline.ingest.facts import Facts, coded_facts, manufacturer
 from pipeline.ingest.pixels import missing_bytes
 from pipeline.ingest.values import Vector, many, number, text, texts, vector, whole
+from pipeline.quiet import quiet
 
 #: Storage classes whose pixels are a slice or a stack of slices of a patient.
 IMAGE_CLASSES = {
@@ -188,15 +187,12 @@ def read_stream(place: Place, stream: BinaryIO) -> Header | Reject:
     Raises:
         OSError: when the file system fails.
     """
-    # what pydicom says about odd values quotes them
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with quiet():
             return _read(place, stream)
-        except MemoryError:
-            what = "The file's header asks for more memory than there is"
-            return place.reject("D-UNREADABLE", what, again=True)
+    except MemoryError:
+        what = "The file's header asks for more memory than there is"
+        return place.reject("D-UNREADABLE", what, again=True)
 
 
 def is_dicom(start: bytes) -> bool:

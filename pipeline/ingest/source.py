@@ -18,14 +18,20 @@ from pipeline.paths import Results, Unit
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file: absolute path, size in bytes, modification time in nanoseconds."""
+    """One file: absolute path, size in bytes, modification time in nanoseconds.
+
+    Of a member of an archive, ``path`` is the archive's, size and time are the member's.
+    """
 
     path: str
     size: int
     mtime_ns: int
+    member: str = ""
 
     def check(self) -> None:
         """Refuse a file that vanished or changed since the index; its name is not told.
+
+        Members of archives are compared when they are unpacked.
 
         Raises:
             VoxelwayError: D-UNREADABLE.
@@ -36,7 +42,8 @@ class SourceFile:
         except OSError as error:
             what = f"A source file can't be read any more ({error.strerror})"
             raise VoxelwayError("D-UNREADABLE", what, hint=hint) from error
-        if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
+        same = (found.st_size, found.st_mtime_ns) == (self.size, self.mtime_ns)
+        if not self.member and not same:
             what = "A source file changed after it was indexed"
             raise VoxelwayError("D-UNREADABLE", what, hint=hint)
 

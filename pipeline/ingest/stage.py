@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import images
 from pipeline.errors import Exit, VoxelwayError
-from pipeline.ingest import convert
+from pipeline.ingest import archives, convert
 from pipeline.ingest.source import Source, read_sources
 from pipeline.task import UnitTask
 
@@ -51,12 +51,13 @@ def run_unit(task: UnitTask, prepared: str) -> None:
 def _convert(task: UnitTask, suffix: str, source: Source) -> None:
     path = task.results.image(NAME, task.unit, suffix)
     log = task.results.private / "logs" / f"{task.unit.name}_{suffix}.log"
-    done = convert.convert(source, task.params, log)
+    with archives.unpacked(source) as plain:
+        done = convert.convert(plain, task.params, log)
+        task.inputs = {f"series {source.series}": _digest(plain)}
     for text in done.warnings:
         task.warn(f"{suffix}: {text}")
     convert.write_nifti(done.nifti, path, int(task.params["compression"]))
     images.check_image(images.read_image(path), path.name)
-    task.inputs = {f"series {source.series}": _digest(source)}
     task.describe(path, Suffix=suffix, Series=source.series, **done.facts)
 
 
