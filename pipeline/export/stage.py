@@ -10,8 +10,8 @@ from pipeline import files, labels
 from pipeline.errors import VoxelwayError
 from pipeline.export import seg, series
 from pipeline.export.identity import Pseudonym
-from pipeline.ingest.identity import read_key
 from pipeline.ingest.archives import unpacked
+from pipeline.ingest.identity import read_key
 from pipeline.ingest.source import read_sources
 from pipeline.paths import sidecar
 from pipeline.task import Task, UnitTask
