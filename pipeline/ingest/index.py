@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline import files
 from pipeline.errors import Exit, VoxelwayError, from_os_error
-from pipeline.ingest import bids, gate, select, walk
+from pipeline.ingest import bids, gate, policy, select, times, walk
 from pipeline.ingest.gate import Finding
 from pipeline.ingest.headers import Header, Reject
 from pipeline.ingest.identity import file_label, make_key, normalised, pseudonym, series_label
@@ -100,20 +100,19 @@ class Index:
                 what = Finding("D-CONTRAST", "No rule of the protocol takes it" + _echo(volume))
                 self._refuse(what, subject, series.label, volume.headers)
             else:
-                findings = gate.check(volume, self.params)
-                self._admit(volume, suffix, subject, [*findings, *filter(None, [short.get(n)])])
+                verdict = policy.judge(volume, self.params, filter(None, [short.get(n)]))
+                self._admit(verdict, suffix, subject)
 
-    def _admit(self, volume: Volume, suffix: str, subject: str, findings: list[Finding]) -> None:
-        accepted = set(self.params["accept"])
-        refused: dict[str, list[str]] = {}
-        for finding in findings:
-            if finding.code not in accepted:
-                refused.setdefault(finding.code, []).append(finding.message)
-        for code, messages in refused.items():
-            told = Finding(code, f"{suffix}{_echo(volume)}: {'; '.join(messages)}")
-            self._refuse(told, subject, volume.series.label, volume.headers)
-        if not refused:
-            self.candidates.append(Candidate(volume, suffix, subject, tuple(findings)))
+    def _admit(self, verdict: policy.Verdict, suffix: str, subject: str) -> None:
+        """Note a volume that the gate judged: a candidate, or a refusal a code."""
+        volume = verdict.volume
+        for finding in policy.merged(verdict.refused):
+            told = f"{suffix}{_echo(volume)}: {finding.message}"
+            told += policy.labels(self.key, finding)
+            what = Finding(finding.code, told, finding.paths)
+            self._refuse(what, subject, volume.series.label, volume.headers)
+        if not verdict.refused:
+            self.candidates.append(Candidate(volume, suffix, subject, verdict.notes))
 
     def _refuse(
         self, finding: Finding, subject: str, series: str, headers: Iterable[Header]
@@ -246,19 +245,33 @@ def _forget_units(results: Results, units: set[Unit]) -> None:
 
 
 def _source(item: Candidate) -> Source:
-    volume, stack = item.volume, item.volume.stack
+    volume, parts = item.volume, times.split(item.volume)
+    stack = parts[0].stack
     if stack is None:
         raise VoxelwayError("E-INTERNAL", f"A volume without geometry passed as {item.suffix}")
+    headers, planes = _laid_out(parts)
     return Source(
         suffix=item.suffix,
         series=volume.series.label,
-        files=tuple(SourceFile(h.path, h.size, h.mtime_ns) for h in volume.headers),
+        files=tuple(SourceFile(h.path, h.size, h.mtime_ns, h.member) for h in headers),
         geometry=stack.geometry(volume.common),
         echo=volume.echo,
         facts=_facts(item),
         findings=tuple((note.code, note.message) for note in item.notes),
         rewrite=any(header.bare or _unreadable(header) for header in volume.headers),
+        volumes=len(parts),
+        planes=planes,
     )
+
+
+def _laid_out(parts: list[Volume]) -> tuple[list[Header], tuple[tuple[int, int], ...]]:
+    """The files in the order of the slices, volume after volume, and where each slice is."""
+    planes = [plane for part in parts for plane in part.planes]
+    headers = list({id(plane.header): plane.header for plane in planes}.values())
+    if len(headers) == len(planes):
+        return headers, ()
+    number = {id(header): n for n, header in enumerate(headers)}
+    return headers, tuple((number[id(plane.header)], plane.frame.index) for plane in planes)
 
 
 #: Transfer syntaxes that dcm2niix does not decode: JPEG Extended (12 bit), deflated.
@@ -340,6 +353,8 @@ def _write_tables(index: Index, rows: list[Row], results: Results) -> None:
     files.write_tsv(results.quarantine, QUARANTINE, public)
     # where the files are is told only in the private folder
     private = {item.series: sorted({*item.paths}) for item in ordered}
+    for item in ordered:
+        private |= {file_label(index.key, path): [path] for path in item.finding.paths}
     files.write_json(results.private / "quarantine.json", private)
     bids.write_dataset(results, rows)
 

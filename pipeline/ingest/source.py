@@ -86,6 +86,10 @@ class Source:
     findings: tuple[tuple[str, str], ...]
     #: files that dcm2niix can't read as they are
     rewrite: bool = False
+    #: time points of a 4D image
+    volumes: int = 1
+    #: file and frame of each slice, volume after volume; empty where each file is one slice
+    planes: tuple[tuple[int, int], ...] = ()
 
 
 def read_sources(results: Results, unit: Unit) -> dict[str, Source]:
@@ -126,5 +130,6 @@ def _source(item: dict[str, Any]) -> Source:
             "files": tuple(SourceFile(**each) for each in item["files"]),
             "geometry": Geometry(**geometry),
             "findings": tuple((code, text) for code, text in item["findings"]),
+            "planes": tuple((file, frame) for file, frame in item["planes"]),
         }
     )

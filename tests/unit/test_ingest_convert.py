@@ -260,7 +260,7 @@ def test_variable_spacing_is_made_even_when_the_config_accepts_it(tmp_path: Path
 
     # dcm2niix makes slices even for signed integers only
     series(tmp_path / "dicom", edit=edit, PixelRepresentation=1)
-    chosen = params(accept=["D-SPACING-VARIABLE"])
+    chosen = params(policy={"D-SPACING-VARIABLE": "repair"})
     assert convert_folder(tmp_path / "dicom", tmp_path / "bids", chosen) == Exit.DONE
     (path,) = (tmp_path / "bids").rglob("*_T1w.json")
     facts = json.loads(path.read_text())
@@ -419,7 +419,7 @@ def test_real_gantry_tilt_is_refused_or_corrected_and_said(tmp_path: Path) -> No
         convert_folder(dicom, tmp_path / "refused", params(protocol=rules))
     codes = {row["code"] for row in files.read_tsv(tmp_path / "refused" / "quarantine.tsv")}
     assert codes == {"D-SPACING-VARIABLE"}
-    chosen = params(protocol=rules, accept=["D-SPACING-VARIABLE"])
+    chosen = params(protocol=rules, policy={"D-SPACING-VARIABLE": "repair"})
     assert convert_folder(dicom, tmp_path / "bids", chosen) == Exit.DONE
     (path,) = (tmp_path / "bids").rglob("*_T1w.json")
     facts = json.loads(path.read_text())
