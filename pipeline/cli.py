@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from pipeline import __version__, threads
 from pipeline.errors import Exit, VoxelwayError, from_exception
+from pipeline.pacs import verbs as pacs
 from pipeline.verbs import VERBS, StageVerb
 
 #: One thread a job keeps sums in one order; the workflow runs jobs side by side instead.
@@ -46,6 +47,7 @@ def build_parser() -> Parser:
     for name, verb in VERBS.items():
         _add_stage_verb(verbs, name, verb)
     _add_plain_verbs(verbs)
+    pacs.add(verbs)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Silence for libraries that quote header values, with them the patient's name, in what they say."""
+"""Silence for libraries that quote header values, such as the patient's name, in what they say."""
 
 from __future__ import annotations
 

@@ -59,7 +59,11 @@ def _rows(part: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str, str,
                 yield f"`{name}`", "section", "", meaning
             yield from _rows(sub, name + ".")
             continue
-        yield f"`{name}`", _type(sub), _default(sub), meaning
+        default = _default(sub, key in part.get("required", ()))
+        yield f"`{name}`", _type(sub), default, meaning
+        items = sub.get("items", {})
+        if "properties" in items:
+            yield from _rows(items, f"{name}[].")
 
 
 def _type(sub: Mapping[str, Any]) -> str:
@@ -76,8 +80,10 @@ def _type(sub: Mapping[str, Any]) -> str:
     return text
 
 
-def _default(sub: Mapping[str, Any]) -> str:
-    return _literal(sub["default"]) if "default" in sub else "required"
+def _default(sub: Mapping[str, Any], required: bool) -> str:
+    if "default" in sub:
+        return _literal(sub["default"])
+    return "required" if required else "none"
 
 
 def _literal(value: Any) -> str:

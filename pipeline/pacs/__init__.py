@@ -1,0 +1,1 @@
+"""Archives: pull from and push to a PACS by DIMSE and DICOMweb."""
