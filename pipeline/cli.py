@@ -88,6 +88,14 @@ def _add_plain_verbs(verbs: Any) -> None:
     convert.add_argument("output", type=Path, metavar="OUT_DIR")
     convert.set_defaults(run=_run_convert)
 
+    deidentify = verbs.add_parser("deidentify", help="DICOM that may leave (PS3.15 basic profile)")
+    deidentify.add_argument("dicom", type=Path, metavar="DICOM_DIR")
+    deidentify.add_argument("output", type=Path, metavar="OUT_DIR")
+    deidentify.add_argument("--key", type=Path, metavar="FILE", help="RESULTS-private/pseudonym.key"
+                            " for the pseudonyms of RESULTS; default OUT_DIR-private")  # fmt: skip
+    _add_configuration(deidentify)
+    deidentify.set_defaults(run=_run_deidentify)
+
     ingest = verbs.add_parser("ingest", help="convert the indexed series of units")
     ingest.add_argument("--results", type=Path, required=True)
     ingest.add_argument("--unit", nargs="+", required=True, metavar="sub-X_ses-Y")
@@ -253,6 +261,13 @@ def _run_convert(arguments: argparse.Namespace) -> int:
     from pipeline.ingest.convert import convert_folder
 
     return convert_folder(arguments.dicom, arguments.output, _params(arguments, "ingest"))
+
+
+def _run_deidentify(arguments: argparse.Namespace) -> int:
+    from pipeline.deidentify.folder import deidentify_folder
+
+    params = _params(arguments, "deidentify")
+    return deidentify_folder(arguments.dicom, arguments.output, params, arguments.key)
 
 
 def _run_report(arguments: argparse.Namespace) -> int:

@@ -49,6 +49,11 @@ def series_label(key: bytes, series_uid: str) -> str:
     return "s" + _label(key, f"series:{series_uid}")
 
 
+def instance_label(key: bytes, sop_uid: str) -> str:
+    """Pseudonymous id of one object, for the name of its de-identified file."""
+    return "i" + _label(key, f"instance:{sop_uid}")
+
+
 def file_label(key: bytes, path: str) -> str:
     """Pseudonymous id of a file whose series is not known."""
     return "f" + _label(key, f"file:{path}")
@@ -65,7 +70,15 @@ def read_key(results: Results) -> bytes:
     Raises:
         VoxelwayError: E-FILE-READ when it is absent or too short.
     """
-    path = results.private / KEY_NAME
+    return read_key_file(results.private / KEY_NAME)
+
+
+def read_key_file(path: Path) -> bytes:
+    """The key in a file: 64 hexadecimal digits or more.
+
+    Raises:
+        VoxelwayError: E-FILE-READ when the file is absent, no key or too short.
+    """
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except ValueError as error:
