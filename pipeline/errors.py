@@ -100,6 +100,8 @@ CODES: dict[str, Code] = {
     "D-CONVERT": Code(_R, "the series could not be converted"),
     "D-GEOMETRY": Code(_R, "the converted image does not agree with the headers"),
     "D-BURNED-IN": Code(_R, "the pixels may show the patient's name"),
+    "D-MOSAIC": Code(_R, "a mosaic, whose slices only private elements describe"),
+    "D-SAME-ID": Code(_R, "one PatientID stands for several people"),
     "D-LOCALIZER": Code(_R, "a localizer, left out"),
     "D-DERIVED": Code(_R, "a derived image, left out"),
     "D-NOT-IMAGE": Code(_R, "an object without an image, left out"),

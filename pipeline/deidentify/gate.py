@@ -88,6 +88,9 @@ def _faults(
     if not header.is_image:
         what = "No CT, MR, PET or NM image: reports, documents and other objects hold free text"
         yield "D-NOT-IMAGE", what
+    if "MOSAIC" in common.image_type:
+        what = "A mosaic: where its slices lie stands in private elements, which may not leave"
+        yield "D-MOSAIC", f"{what}; convert it instead"
     if not common.patient_id.strip():
         yield "D-NO-PATIENT", "PatientID is empty; complete it at the source"
     if header.missing:
