@@ -107,6 +107,9 @@ CODES: dict[str, Code] = {
     "D-NOT-IMAGE": Code(_R, "an object without an image, left out"),
     "D-CONTRAST": Code(_R, "no rule of the protocol takes this series, left out"),
     "D-DUPLICATE-CONTRAST": Code(_R, "a better series of the same contrast was taken, left out"),
+    "D-COPY": Code(_R, "copies of files that are taken, left out"),
+    "D-COPY-DIFFERS": Code(_R, "files that claim to be the same object differ"),
+    "D-CONTRAST-AGENT": Code(_R, "a contrast agent was given, and there is no image without"),
     # archives (PACS)
     "E-PACS-PEER": Code(_C, "no such archive is configured"),
     "E-PACS-LIST": Code(_C, "the list of what to pull can't be used"),

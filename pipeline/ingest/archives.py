@@ -52,7 +52,7 @@ def read_archive(path: str) -> list[Header | Reject]:
     """
     found: dict[str, Header | Reject] = {}
     try:
-        for member in _members(path):
+        for member in members(path):
             found[member.place.member] = _read(member)
     except (EOFError, tarfile.ReadError, zlib.error):
         return [Reject(path, "D-TRUNCATED", f"The archive is cut off or damaged{_after(found)}")]
@@ -96,7 +96,7 @@ def _held(size: int) -> IO[bytes]:
     return io.BytesIO() if size <= IN_MEMORY else tempfile.TemporaryFile(prefix="voxelway-")
 
 
-def _members(path: str) -> Iterator[Member]:
+def members(path: str) -> Iterator[Member]:
     """The files of an archive, in its order."""
     return _zipped(path) if path.lower().endswith(".zip") else _tarred(path)
 
@@ -181,7 +181,7 @@ def _unpack(
     path: str, wanted: dict[str, tuple[int, SourceFile]], folder: Path
 ) -> dict[int, SourceFile]:
     found = {}
-    for member in _members(path):
+    for member in members(path):
         place = member.place
         if place.member not in wanted or member.stream is None:
             continue

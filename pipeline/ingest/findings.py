@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.ingest.headers import Header
+    from pipeline.ingest.headers import Header, Reject
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,6 @@ class Finding:
     lost: int = 0
 
 
-def place(header: Header) -> str:
+def place(header: Header | Reject) -> str:
     """Where a file is: its path, and its name within the archive where that is one."""
     return f"{header.path}|{header.member}" if header.member else header.path

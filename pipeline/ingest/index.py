@@ -1,157 +1,80 @@
-"""``voxelway index``: headers read, grouped, gated and selected; the manifest written."""
+"""``voxelway index``: headers read, grouped, gated and selected; the manifest written.
+
+One patient at a time: what is held in memory does not grow with the number of files.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pipeline import files
 from pipeline.errors import Exit, VoxelwayError, from_os_error
-from pipeline.ingest import bids, gate, policy, select, times, walk
-from pipeline.ingest.gate import Finding
-from pipeline.ingest.headers import Header, Reject
-from pipeline.ingest.identity import file_label, make_key, normalised, pseudonym, series_label
+from pipeline.ingest import bids, cache, reading, records, resent, rest, select
+from pipeline.ingest.cache import Cache
+from pipeline.ingest.findings import place
+from pipeline.ingest.identity import file_label, make_key, private_folder, pseudonym, series_label
 from pipeline.ingest.manifest import Row, write_manifest
+from pipeline.ingest.patient import Candidate, Patient, Refusal
 from pipeline.ingest.registry import Registry
-from pipeline.ingest.source import Source, SourceFile, write_sources
-from pipeline.ingest.volume import Series, Volume, group, volumes
+from pipeline.ingest.source import Source, write_sources
+from pipeline.ingest.volume import group
+from pipeline.ingest.walk import Walk
 from pipeline.paths import Results, Unit
 
 QUARANTINE = ("code", "message", "subject", "series", "files")
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """One row of quarantine.tsv, and the files that it is about (for the private table)."""
+class Quarantined:
+    """One row of quarantine.tsv."""
 
-    finding: Finding
+    code: str
+    message: str
     subject: str
     series: str
-    paths: tuple[str, ...]
+    files: int
 
     @property
     def left_out(self) -> bool:
         """Whether nothing is wrong with it."""
-        return self.finding.code in select.LEFT_OUT
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A volume that passed the gate."""
-
-    volume: Volume
-    suffix: str
-    subject: str
-    notes: tuple[Finding, ...]
-
-    @property
-    def study(self) -> str:
-        """What sessions are told apart by: the date, or the study where there is no date."""
-        common = self.volume.common
-        return common.study_date or f"study {common.study_uid}"
+        return self.code in select.LEFT_OUT
 
 
 @dataclass
 class Index:
-    """What was found in a DICOM folder."""
+    """What was found in a DICOM folder.
 
-    key: bytes
-    params: Mapping[str, Any]
-    candidates: list[Candidate] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    Attributes:
+        refusals: what was not taken, files and series.
+        rows: rows of the manifest.
+        patients: pseudonym → PatientID.
+        series: number of series that were read.
+        rest: what the protocol leaves out and ``take: all`` converts nevertheless.
+    """
+
+    refusals: list[Quarantined] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     patients: dict[str, str] = field(default_factory=dict)
+    series: int = 0
+    rest: list[tuple[Unit, Source]] = field(default_factory=list)
 
-    def add_reject(self, reject: Reject) -> None:
-        """Note a file without a header."""
-        label = file_label(self.key, reject.path)
-        finding = Finding(reject.code, reject.message)
-        self.refusals.append(Refusal(finding, "", label, (reject.path,)))
-
-    def add_series(self, headers: tuple[Header, ...]) -> None:
-        """Select, gate and note one series; objects of other kinds in it are set apart."""
-        label = series_label(self.key, headers[0].common.series_uid)
-        pictures = tuple(header for header in headers if header.is_image)
-        others = tuple(header for header in headers if not header.is_image)
-        if others:
-            subject = self._subject(Series(label, others))
-            what = Finding("D-NOT-IMAGE", "The object holds no image slices")
-            self._refuse(what, subject, label, others)
-        if pictures:
-            self._add_images(Series(label, pictures))
-
-    def _add_images(self, series: Series) -> None:
-        subject = self._subject(series)
-        reason = select.left_out(series, self.params)
-        if reason is not None:
-            self._refuse(reason, subject, series.label, series.headers)
-            return
-        found = volumes(series)
-        suffixes = [select.suffix_of(volume, self.params) for volume in found]
-        short = gate.same_length(found)
-        for n, (volume, suffix) in enumerate(zip(found, suffixes, strict=True)):
-            if suffix is None:
-                what = Finding("D-CONTRAST", "No rule of the protocol takes it" + _echo(volume))
-                self._refuse(what, subject, series.label, volume.headers)
-            else:
-                verdict = policy.judge(volume, self.params, filter(None, [short.get(n)]))
-                self._admit(verdict, suffix, subject)
-
-    def _admit(self, verdict: policy.Verdict, suffix: str, subject: str) -> None:
-        """Note a volume that the gate judged: a candidate, or a refusal a code."""
-        volume = verdict.volume
-        for finding in policy.merged(verdict.refused):
-            told = f"{suffix}{_echo(volume)}: {finding.message}"
-            told += policy.labels(self.key, finding)
-            what = Finding(finding.code, told, finding.paths)
-            self._refuse(what, subject, volume.series.label, volume.headers)
-        if not verdict.refused:
-            self.candidates.append(Candidate(volume, suffix, subject, verdict.notes))
-
-    def _refuse(
-        self, finding: Finding, subject: str, series: str, headers: Iterable[Header]
-    ) -> None:
-        paths = tuple(header.path for header in headers)
-        self.refusals.append(Refusal(finding, subject, series, paths))
-
-    def _subject(self, series: Series) -> str:
-        """Pseudonym, empty where the series names no patient or several."""
-        names = {normalised(str(name)) for name in series.values("patient_id")}
-        if len(names) != 1 or names == {""}:
+    def name(self, key: bytes, patient: str) -> str:
+        """Pseudonym of a normalised PatientID, empty for the empty one."""
+        if not patient:
             return ""
-        patient = names.pop()
-        subject = pseudonym(self.key, patient)
+        subject = pseudonym(key, patient)
         if self.patients.setdefault(subject, patient) != patient:
             raise VoxelwayError("E-INTERNAL", "Two patients got the same pseudonym", where=subject)
         return subject
-
-    def choose(self) -> dict[tuple[str, str], dict[str, Candidate]]:
-        """The best candidate per subject, study day and suffix; the others are left out."""
-        groups: dict[tuple[str, str], dict[str, list[Candidate]]] = {}
-        for item in self.candidates:
-            group_of = groups.setdefault((item.subject, item.study), {})
-            group_of.setdefault(item.suffix, []).append(item)
-        return {
-            place: {suffix: self._best(items, suffix) for suffix, items in sorted(found.items())}
-            for place, found in sorted(groups.items())
-        }
-
-    def _best(self, items: list[Candidate], suffix: str) -> Candidate:
-        taken, others = select.best([item.volume for item in items], suffix)
-        for volume, finding in others:
-            subject = items[0].subject
-            self._refuse(finding, subject, volume.series.label, volume.headers)
-        return next(item for item in items if item.volume is taken)
-
-
-def _echo(volume: Volume) -> str:
-    return f" (echo of {volume.echo:g} ms)" if volume.echo is not None else ""
 
 
 def index_folder(dicom: Path, results: Results, params: Mapping[str, Any]) -> int:
@@ -171,67 +94,131 @@ def index_folder(dicom: Path, results: Results, params: Mapping[str, Any]) -> in
 
 def read_index(dicom: Path, results: Results, params: Mapping[str, Any]) -> Index:
     """As :func:`index_folder`, and returns what was found."""
-    tree = walk.walk(dicom, (results.root, results.private))
-    headers, rejects = walk.read_headers(tree.files)
-    if not any(header.is_image for header in headers):
-        what = f"None of the {len(tree.files)} files is a DICOM image"
-        hint = "Point `dicom` at the folder that the images were exported to"
-        raise VoxelwayError("E-DCM-NONE", what, where=str(dicom), hint=hint)
-    _writable(results.root)
-    index = Index(make_key(results), params)
-    for reject in rejects:
-        index.add_reject(reject)
-    for series in group(headers):
-        index.add_series(series)
-    rows = _write_units(index, results)
-    _write_tables(index, rows, results)
-    _write_folders(tree, results)
+    walk = Walk(dicom, (results.root, results.private))
+    with _folders(results), cache.opened(results, walk.root) as known:
+        _read(walk, known)
+        index = _judge(known, results, params)
+    _write_tables(index, results)
+    _write_folders(walk, results)
     # last: the workflow takes a manifest for a finished index
-    write_manifest(results.manifest, rows)
-    _tell(index, rows)
-    if not rows:
-        what = f"{len(group(headers))} series were read and none of them can be used"
+    write_manifest(results.manifest, index.rows)
+    _tell(index)
+    if not index.rows and not index.rest:
+        what = f"{index.series} series were read and none of them can be used"
         hint = f"{results.quarantine} tells why, series by series"
         raise VoxelwayError("E-DCM-NONE", what, where=str(dicom), hint=hint)
     return index
 
 
-def _writable(folder: Path) -> None:
-    """Refuse a folder that can't be written before anything else is.
+@contextmanager
+def _folders(results: Results) -> Iterator[None]:
+    """Make the folders of results; those that are new go again when there is nothing to index.
 
     Raises:
         VoxelwayError: E-DIR-WRITE, E-DISK-FULL.
     """
+    new = [folder for folder in (results.root, results.private) if not folder.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=".part-", dir=folder) as probe:
+        results.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".part-", dir=results.root) as probe:
             probe.write(b"0")
     except OSError as error:
-        raise from_os_error(error, str(folder)) from error
+        raise from_os_error(error, str(results.root)) from error
+    private_folder(results.private)
+    try:
+        yield
+    except VoxelwayError as error:
+        if error.code in ("E-DCM-FOLDER", "E-DCM-NONE"):
+            if results.private in new:
+                cache.drop(results)
+            for folder in new:
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
 
 
-def _write_units(index: Index, results: Results) -> list[Row]:
-    """Give sessions, splits and shards, and write the private record of every unit."""
-    chosen = index.choose()
-    registry = Registry.read(results)
-    kept = {subject: index.patients[subject] for subject, _ in chosen}
-    registry.enrol(kept, index.params)
-    units: dict[Unit, dict[str, Candidate]] = {}
-    for subject in kept:
-        studies = [study for name, study in chosen if name == subject]
-        labels = registry.session(subject, studies)
-        for study in studies:
-            units[Unit(subject, labels[study])] = chosen[subject, study]
-    registry.assign_shards(units, index.params["shard_size"])
+def _read(walk: Walk, known: Cache) -> None:
+    """Bring the cache of headers up to date with the folder.
+
+    Raises:
+        VoxelwayError: E-DCM-FOLDER, E-DCM-NONE when no file is an image.
+    """
+    known.start()
+    known.mark(walk.files())
+    known.forget()
+    count = known.count(unread=True)
+    if count < walk.count:
+        print(f"{walk.count - count} of {walk.count} files are known", file=sys.stderr)
+    for path, read in reading.read_files(known.unread(), count):
+        known.store(path, read)
+    if not known.has_images():
+        what = f"None of the {walk.count} files is a DICOM image"
+        hint = "Point `dicom` at the folder that the images were exported to"
+        raise VoxelwayError("E-DCM-NONE", what, where=str(walk.root), hint=hint)
+
+
+def _judge(known: Cache, results: Results, params: Mapping[str, Any]) -> Index:
+    """Gate and select patient by patient; writes the private records of the units."""
+    key, registry, index = make_key(results), Registry.read(results), Index()
+    units: dict[Unit, list[Row]] = {}
+    with _private_listing(results) as listing:
+        for reject in known.rejects():
+            label = file_label(key, place(reject))
+            index.refusals.append(Quarantined(reject.code, reject.message, "", label, 1))
+            listing.add({label: [place(reject)]})
+        for name, numbers in known.patients():
+            patient = examine(known, key, index.name(key, name), numbers, params)
+            chosen, left = patient.choose(), rest.judged(patient)
+            index.series += len(numbers)
+            index.refusals += [_quarantined(item) for item in patient.refusals]
+            listing.add(_paths(key, patient.refusals))
+            if chosen or left:
+                subject = patient.subject
+                labels = registry.session(subject, {*chosen, *(study for study, _ in left)})
+                units.update(_write_units(subject, chosen, labels, results))
+                index.rest += [(Unit(subject, labels[study]), item) for study, item in left]
+    kept = {unit.subject for unit in units}
+    registry.enrol({name: index.patients[name] for name in sorted(kept)}, params)
+    registry.assign_shards(units, params["shard_size"])
     registry.write(results)
-    rows = []
-    for unit, images in sorted(units.items()):
-        sources = {suffix: _source(item) for suffix, item in images.items()}
-        write_sources(results, unit, sources)
+    _forget_units(results, set(units))
+    for unit, rows in sorted(units.items()):
         entry = registry.subjects[unit.subject]
         shard = entry.shards[unit.session]
-        rows += [_row(unit, images[name], sources[name], entry.split, shard) for name in sources]
-    _forget_units(results, set(units))
+        index.rows += [dataclasses.replace(row, split=entry.split, shard=shard) for row in rows]
+    return index
+
+
+def examine(
+    known: Cache, key: bytes, subject: str, numbers: Iterable[int], params: Mapping[str, Any]
+) -> Patient:
+    """Put the series of one patient through selection and gate."""
+    patient = Patient(key, subject, params)
+    for number in numbers:
+        for headers in group(known.series(number)):
+            label = series_label(key, headers[0].common.series_uid)
+            patient.add(label, headers, resent.contents(known))
+    return patient
+
+
+def _quarantined(item: Refusal) -> Quarantined:
+    told = item.finding
+    return Quarantined(told.code, told.message, item.subject, item.series, len(item.headers))
+
+
+def _write_units(
+    subject: str,
+    chosen: Mapping[str, dict[str, Candidate]],
+    labels: Mapping[str, str],
+    results: Results,
+) -> dict[Unit, list[Row]]:
+    """Write the record of each session of a subject."""
+    rows = {}
+    for study, images in chosen.items():
+        unit = Unit(subject, labels[study])
+        sources = {suffix: records.source_of(item) for suffix, item in images.items()}
+        write_sources(results, unit, sources)
+        rows[unit] = [records.row_of(unit, images[name], sources[name]) for name in sources]
     return rows
 
 
@@ -244,133 +231,57 @@ def _forget_units(results: Results, units: set[Unit]) -> None:
             path.unlink()
 
 
-def _source(item: Candidate) -> Source:
-    volume, parts = item.volume, times.split(item.volume)
-    stack = parts[0].stack
-    if stack is None:
-        raise VoxelwayError("E-INTERNAL", f"A volume without geometry passed as {item.suffix}")
-    headers, planes = _laid_out(parts)
-    return Source(
-        suffix=item.suffix,
-        series=volume.series.label,
-        files=tuple(SourceFile(h.path, h.size, h.mtime_ns, h.member) for h in headers),
-        geometry=stack.geometry(volume.common),
-        echo=volume.echo,
-        facts=_facts(item),
-        findings=tuple((note.code, note.message) for note in item.notes),
-        rewrite=any(header.bare or _unreadable(header) for header in volume.headers),
-        volumes=len(parts),
-        planes=planes,
-    )
+class _Listing:
+    """Where the files of the quarantine are: label → paths, JSON written bit by bit."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream, self.begun = stream, False
+
+    def add(self, paths: Mapping[str, list[str]]) -> None:
+        for label, found in sorted(paths.items()):
+            self.stream.write("," if self.begun else "{")
+            self.stream.write(f"\n{json.dumps(label)}: {json.dumps(found)}")
+            self.begun = True
 
 
-def _laid_out(parts: list[Volume]) -> tuple[list[Header], tuple[tuple[int, int], ...]]:
-    """The files in the order of the slices, volume after volume, and where each slice is."""
-    planes = [plane for part in parts for plane in part.planes]
-    headers = list({id(plane.header): plane.header for plane in planes}.values())
-    if len(headers) == len(planes):
-        return headers, ()
-    number = {id(header): n for n, header in enumerate(headers)}
-    return headers, tuple((number[id(plane.header)], plane.frame.index) for plane in planes)
+@contextmanager
+def _private_listing(results: Results) -> Iterator[_Listing]:
+    path = results.private / "quarantine.json"
+    with files.atomic(path) as part, part.open("w", encoding="utf-8") as stream:
+        listing = _Listing(stream)
+        yield listing
+        stream.write("\n}\n" if listing.begun else "{}\n")
 
 
-#: Transfer syntaxes that dcm2niix does not decode: JPEG Extended (12 bit), deflated.
-_UNREADABLE = {"1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.1.99"}
+def _paths(key: bytes, refusals: Iterable[Refusal]) -> dict[str, list[str]]:
+    """Where the files of one patient's refused series are, and those that a message names."""
+    found: dict[str, set[str]] = {}
+    for item in refusals:
+        found.setdefault(item.series, set()).update(place(header) for header in item.headers)
+        for path in item.finding.paths:
+            found[file_label(key, path)] = {path}
+    return {label: sorted(paths) for label, paths in found.items()}
 
 
-def _unreadable(header: Header) -> bool:
-    return header.common.transfer_syntax in _UNREADABLE
+def _write_tables(index: Index, results: Results) -> None:
+    ordered = sorted(index.refusals, key=lambda r: (r.left_out, r.subject, r.series, r.code))
+    files.write_tsv(results.quarantine, QUARANTINE, [vars(item) for item in ordered])
+    bids.write_dataset(results, index.rows)
 
 
-def _facts(item: Candidate) -> dict[str, Any]:
-    """Physical facts of a volume under their BIDS names and in BIDS units (s, T, mm, degrees)."""
-    common = item.volume.common
-    milliseconds = {
-        "RepetitionTime": common.repetition_time,
-        "InversionTime": common.inversion_time,
-        "EchoTime": item.volume.echo_time,
-    }
-    plain = {
-        "MagneticFieldStrength": common.field_strength,
-        "FlipAngle": common.flip_angle,
-        "SliceThickness": common.thickness,
-        "SpacingBetweenSlices": common.slice_distance,
-    }
-    facts: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in common.facts
-    }
-    facts["Manufacturer"] = common.manufacturer
-    facts.update({name: round(ms / 1000.0, 9) for name, ms in milliseconds.items() if ms})
-    facts.update({name: value for name, value in plain.items() if value})
-    return facts
-
-
-def _row(unit: Unit, item: Candidate, source: Source, split: str, shard: int) -> Row:
-    geometry, common = source.geometry, item.volume.common
-    return Row(
-        subject=unit.subject,
-        session=unit.session,
-        series=source.series,
-        suffix=item.suffix,
-        modality=common.modality,
-        manufacturer=common.manufacturer,
-        field_strength=common.field_strength,
-        rows=geometry.rows,
-        columns=geometry.columns,
-        slices=geometry.slices,
-        spacing_x=geometry.spacing[0],
-        spacing_y=geometry.spacing[1],
-        spacing_z=geometry.spacing[2],
-        thickness=common.thickness,
-        files=len(source.files),
-        voxels=geometry.rows * geometry.columns * geometry.slices,
-        split=split,
-        shard=shard,
-        digest=_digest(source),
-    )
-
-
-def _digest(source: Source) -> str:
-    """Changes when a file of the series is added, removed, replaced or reordered."""
-    lines = [f"{n} {item.size} {item.mtime_ns}\n" for n, item in enumerate(source.files)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
-
-
-def _write_tables(index: Index, rows: list[Row], results: Results) -> None:
-    ordered = sorted(
-        index.refusals, key=lambda r: (r.left_out, r.subject, r.series, r.finding.code)
-    )
-    public = [
-        {
-            "code": item.finding.code,
-            "message": item.finding.message,
-            "subject": item.subject,
-            "series": item.series,
-            "files": len(item.paths),
-        }
-        for item in ordered
-    ]
-    files.write_tsv(results.quarantine, QUARANTINE, public)
-    # where the files are is told only in the private folder
-    private = {item.series: sorted({*item.paths}) for item in ordered}
-    for item in ordered:
-        private |= {file_label(index.key, path): [path] for path in item.finding.paths}
-    files.write_json(results.private / "quarantine.json", private)
-    bids.write_dataset(results, rows)
-
-
-def _write_folders(tree: walk.Tree, results: Results) -> None:
-    text = json.dumps(tree.folders, indent=0, sort_keys=True) + "\n"
+def _write_folders(walk: Walk, results: Results) -> None:
+    text = json.dumps(walk.folders, indent=0, sort_keys=True) + "\n"
     files.write_text(results.private / "dirs.json", text)
 
 
-def _tell(index: Index, rows: list[Row]) -> None:
+def _tell(index: Index) -> None:
     """One line of numbers, and the counts of the codes."""
-    subjects = len({row.subject for row in rows})
-    sessions = len({row.unit for row in rows})
-    print(f"{len(rows)} images of {subjects} subjects in {sessions} sessions", file=sys.stderr)
+    subjects = len({row.subject for row in index.rows})
+    sessions = len({row.unit for row in index.rows})
+    told = f"{len(index.rows)} images of {subjects} subjects in {sessions} sessions"
+    print(told, file=sys.stderr)
     for kind, wanted in (("refused", False), ("left out", True)):
-        codes = Counter(r.finding.code for r in index.refusals if r.left_out is wanted)
+        codes = Counter(item.code for item in index.refusals if item.left_out is wanted)
         if codes:
             told = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
             print(f"{kind}: {told}", file=sys.stderr)

@@ -61,14 +61,19 @@ class Registry:
             patients: pseudonym → PatientID of every subject of this index.
             params: ``split`` with the shares, ``seed``.
         """
-        new = {name: patient for name, patient in patients.items() if name not in self.subjects}
-        drawn = {} if self.subjects else draw(new, params["split"], int(params["seed"]))
+        known = {name for name, subject in self.subjects.items() if subject.split}
+        new = {name: patient for name, patient in patients.items() if name not in known}
+        drawn = {} if known else draw(new, params["split"], int(params["seed"]))
         for name in new:
-            self.subjects[name] = Subject(drawn.get(name, "test"))
+            self._subject(name).split = drawn.get(name, "test")
+
+    def _subject(self, name: str) -> Subject:
+        """The entry of a subject; a new one has no split yet."""
+        return self.subjects.setdefault(name, Subject(""))
 
     def session(self, subject: str, studies: Iterable[str]) -> dict[str, str]:
         """Session labels of a subject's studies, known by their date, in the order of the dates."""
-        known = self.subjects[subject].sessions
+        known = self._subject(subject).sessions
         for study in sorted(set(studies) - set(known)):
             known[study] = f"{len(known) + 1:02d}"
         return known

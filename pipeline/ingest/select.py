@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pipeline.ingest.gate import Finding
 from pipeline.ingest.headers import Common
 from pipeline.ingest.volume import Series, Volume
@@ -19,6 +21,7 @@ LEFT_OUT = frozenset(
         "D-NOT-DICOM",
         "D-CONTRAST",
         "D-DUPLICATE-CONTRAST",
+        "D-COPY",
     }
 )
 #: Parts of ImageType, after the second, that only computed images have.
@@ -57,13 +60,41 @@ def _found(pattern: str, common: Common) -> bool:
 
 def suffix_of(volume: Volume, params: Mapping[str, Any]) -> str | None:
     """Suffix that the first fitting rule gives, None when no rule fits."""
-    for rule in params["protocol"]:
-        if _fits(volume, rule):
-            return str(rule["suffix"])
+    number = rule_of(volume, params)
+    return None if number is None else str(params["protocol"][number]["suffix"])
+
+
+def rule_of(volume: Volume, params: Mapping[str, Any]) -> int | None:
+    """Position of the first fitting rule in the protocol, None when no rule fits."""
+    for number, rule in enumerate(params["protocol"]):
+        if _fits(volume, rule, params):
+            return number
     return None
 
 
-def _fits(volume: Volume, rule: Mapping[str, Any]) -> bool:
+#: Least cosine between the normal of the slices and an axis of the body; dicom3tools uses it too.
+STRAIGHT = 0.8
+PLANES = ("sagittal", "coronal", "axial")
+
+
+def orientation(volume: Volume) -> str:
+    """How slices lie in the body: axial, coronal, sagittal or oblique; empty when not told."""
+    axes = volume.planes[0].frame.orientation
+    if axes is None:
+        return ""
+    normal = np.abs(np.cross(axes[:3], axes[3:]))
+    length = float(np.linalg.norm(normal))
+    main = int(np.argmax(normal))
+    straight = length > 0 and normal[main] >= STRAIGHT * length
+    return PLANES[main] if straight else "oblique"
+
+
+def enhanced(volume: Volume, params: Mapping[str, Any]) -> bool:
+    """Whether a contrast agent was given, by the header or by the description."""
+    return volume.common.contrast_agent or _found(params["enhanced"], volume.common)
+
+
+def _fits(volume: Volume, rule: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
     common = volume.common
     if common.modality != rule.get("modality", "MR"):
         return False
@@ -75,6 +106,10 @@ def _fits(volume: Volume, rule: Mapping[str, Any]) -> bool:
     if "dimension" in rule and common.acquisition_type not in (rule["dimension"], ""):
         return False
     if not set(rule.get("sequence", ())) <= set(common.scanning_sequence):
+        return False
+    if "orientation" in rule and orientation(volume) not in (*rule["orientation"], ""):
+        return False
+    if rule.get("contrast_agent") not in (None, enhanced(volume, params)):
         return False
     numbers = {
         "tr": common.repetition_time,
@@ -91,12 +126,12 @@ def _within(value: float | None, span: Sequence[float] | None, unknown: bool) ->
     return unknown if value is None else span[0] <= value <= span[1]
 
 
-def rank(volume: Volume) -> tuple[Any, ...]:
+def rank(volume: Volume, params: Mapping[str, Any]) -> tuple[Any, ...]:
     """Sorting key, the best last: no contrast agent, original, 3D, thin, many slices, late."""
     common, stack = volume.common, volume.stack
     step = stack.step if stack is not None else 1e3
     return (
-        not common.contrast_agent,
+        not enhanced(volume, params),
         common.image_type[:1] != ("DERIVED",),
         common.acquisition_type == "3D",
         -round(step, 1),
@@ -119,13 +154,19 @@ _REASONS = (
 )
 
 
-def best(volumes: Sequence[Volume], suffix: str) -> tuple[Volume, list[tuple[Volume, Finding]]]:
+def best(
+    volumes: Sequence[Volume], suffix: str, params: Mapping[str, Any]
+) -> tuple[Volume, list[tuple[Volume, Finding]]]:
     """The best of several volumes of one suffix, and why each other was left out."""
-    ordered = sorted(volumes, key=rank)
+
+    def place(volume: Volume) -> tuple[Any, ...]:
+        return rank(volume, params)
+
+    ordered = sorted(volumes, key=place)
     taken = ordered[-1]
     others = []
     for volume in ordered[:-1]:
-        pairs = zip(rank(taken), rank(volume), _REASONS, strict=True)
+        pairs = zip(place(taken), place(volume), _REASONS, strict=True)
         reason = next((why for one, other, why in pairs if one != other), _REASONS[-1])
         derived = reason == _REASONS[1]
         code = "D-DERIVED" if derived else "D-DUPLICATE-CONTRAST"

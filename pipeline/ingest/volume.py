@@ -171,7 +171,7 @@ def group(headers: Iterable[Header]) -> list[tuple[Header, ...]]:
     for header in headers:
         groups.setdefault(header.common.series_uid, []).append(header)
     return [
-        tuple(sorted(found, key=lambda header: (header.instance_number or 0, header.path)))
+        tuple(sorted(found, key=lambda h: (h.instance_number or 0, h.path, h.member)))
         for _, found in sorted(groups.items())
     ]
 

@@ -1,129 +1,128 @@
-"""Finds the files below a folder and reads their headers side by side."""
+"""Finds the files below a folder, of any depth and shape, each once."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import VoxelwayError
-from pipeline.ingest.headers import Common, Header, Reject, read_header
-
-#: Below so many files, starting processes takes longer than reading.
-WORTH_PROCESSES = 1000
-#: More readers than this wait for the disk.
-MOST_PROCESSES = 16
-CHUNK = 64
 
 
-@dataclass
-class Tree:
-    """Files below a folder, sorted, and the folders that were read with their age."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One file: size in bytes, times of its content and of its entry in nanoseconds.
 
-    files: list[str] = field(default_factory=list)
-    folders: dict[str, int] = field(default_factory=dict)
-
-
-def walk(root: Path, without: Sequence[Path] = ()) -> Tree:
-    """List the files below ``root``; symbolic links are followed, each target once.
-
-    Raises:
-        VoxelwayError: E-CONFIG-PATH when the folder does not exist, E-DCM-FOLDER when it is empty.
+    All three are -1 for what can't be looked at; reading it will say why. The second time can't
+    be set by a program, so it tells of a file that was replaced by one of the same size and age.
     """
-    root = root.resolve()
-    if not root.is_dir():
-        what = "The DICOM folder does not exist" if not root.exists() else "This is no folder"
-        raise VoxelwayError("E-CONFIG-PATH", what, where=str(root))
-    tree, seen = Tree(), set[tuple[int, int]]()
-    skipped = {str(path.resolve()) for path in without}
-    todo = [str(root)]
-    while todo:
-        folder = todo.pop()
-        if folder not in skipped and _new(folder, seen):
-            todo.extend(_list(folder, tree, seen))
-    if not tree.files:
-        hint = "Point `dicom` at a folder with DICOM files, at any depth"
-        raise VoxelwayError("E-DCM-FOLDER", "The folder is empty", where=str(root), hint=hint)
-    tree.files.sort()
-    return tree
+
+    path: str
+    size: int = -1
+    mtime_ns: int = -1
+    ctime_ns: int = -1
+
+    @classmethod
+    def of(cls, path: str, told: os.stat_result) -> Found:
+        """A file with what the system tells of it."""
+        return cls(path, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
 
 
-def _list(folder: str, tree: Tree, seen: set[tuple[int, int]]) -> list[str]:
-    """Add a folder's files to the tree; return the folders in it."""
-    below = []
-    try:
-        # the age is taken first: what arrives while the folder is read counts as new
-        age = os.stat(folder).st_mtime_ns  # noqa: PTH116
+class Walk:
+    """One pass over a folder. Symbolic links are followed, each target is found once.
+
+    Attributes:
+        root: the folder, without links.
+        folders: the folders that were read, with their age in nanoseconds.
+        count: files found so far.
+    """
+
+    def __init__(self, root: Path, without: Sequence[Path] = ()) -> None:
+        """Look at the folder.
+
+        Raises:
+            VoxelwayError: E-CONFIG-PATH when the folder does not exist.
+        """
+        self.root = root.resolve()
+        if not self.root.is_dir():
+            what = "The DICOM folder does not exist" if not root.exists() else "This is no folder"
+            raise VoxelwayError("E-CONFIG-PATH", what, where=str(self.root))
+        self.folders: dict[str, int] = {}
+        self.count = 0
+        self._links: list[str] = []
+        self._seen: set[tuple[int, int]] = set()
+        self._visited = {_place(os.stat(path)) for path in without if path.exists()}  # noqa: PTH116
+
+    def files(self) -> Iterator[Found]:
+        """The files, folder by folder; links to files last.
+
+        Raises:
+            VoxelwayError: E-DCM-FOLDER when there are none.
+        """
+        todo = [str(self.root)]
+        while todo:
+            folder = todo.pop()
+            try:
+                told = os.stat(folder)  # noqa: PTH116
+                if _place(told) in self._visited:
+                    continue
+                self._visited.add(_place(told))
+                below, found = self._read(folder)
+            except OSError:
+                # a folder that can't be read is reported like such a file, and stops nothing
+                below, found = [], [Found(folder)]
+            else:
+                # the age was taken first: what arrives while the folder is read counts as new
+                self.folders[folder] = told.st_mtime_ns
+            todo += below
+            self.count += len(found)
+            yield from found
+        for item in filter(None, map(self._follow, sorted(self._links))):
+            self.count += 1
+            yield item
+        if not self.count:
+            hint = "Point `dicom` at a folder with DICOM files, at any depth"
+            where = str(self.root)
+            raise VoxelwayError("E-DCM-FOLDER", "The folder is empty", where=where, hint=hint)
+
+    def _read(self, folder: str) -> tuple[list[str], list[Found]]:
+        """The folders and the files in a folder; links to files are kept for the end."""
+        below, found = [], []
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda item: item.name):
-                if entry.is_dir():
-                    below.append(entry.path)
-                elif entry.is_file():
-                    if _new(entry.path, seen):
-                        tree.files.append(entry.path)
-                elif entry.is_symlink():
-                    # it leads nowhere: reading it will say so
-                    tree.files.append(entry.path)
-    except OSError:
-        # a folder that can't be read is reported like such a file, and stops nothing
-        tree.files.append(folder)
-        return []
-    tree.folders[folder] = age
-    return below
+                try:
+                    if entry.is_dir():
+                        below.append(entry.path)
+                    elif entry.is_symlink():
+                        self._links.append(entry.path)
+                    elif entry.is_file():
+                        told = entry.stat()
+                        if told.st_nlink < 2 or self._new(told):
+                            found.append(Found.of(entry.path, told))
+                except OSError:
+                    found.append(Found(entry.path))
+        return below, found
+
+    def _follow(self, link: str) -> Found | None:
+        """The file that a link leads to, unless it was found itself or by another link."""
+        try:
+            told = os.stat(link)  # noqa: PTH116
+            beside = os.stat(os.path.dirname(os.path.realpath(link)))  # noqa: PTH116, PTH120
+        except OSError:
+            return Found(link)
+        if not stat.S_ISREG(told.st_mode) or _place(beside) in self._visited:
+            return None
+        return Found.of(link, told) if self._new(told) else None
+
+    def _new(self, told: os.stat_result) -> bool:
+        place = _place(told)
+        if place in self._seen:
+            return False
+        self._seen.add(place)
+        return True
 
 
-def _new(path: str, seen: set[tuple[int, int]]) -> bool:
-    try:
-        found = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return False
-    place = (found.st_dev, found.st_ino)
-    if place in seen:
-        return False
-    seen.add(place)
-    return True
-
-
-def read_headers(paths: Sequence[str]) -> tuple[list[Header], list[Reject]]:
-    """Read the headers of all files, in the order of ``paths``, on the cores that we may use."""
-    headers: list[Header] = []
-    rejects: list[Reject] = []
-    shared: dict[Common, Common] = {}
-    for found in _progress(_read(paths), len(paths)):
-        if isinstance(found, Reject):
-            rejects.append(found)
-        else:
-            # one copy of what the files of a series have in common
-            common = shared.setdefault(found.common, found.common)
-            headers.append(replace(found, common=common))
-    return headers, rejects
-
-
-def _read(paths: Sequence[str]) -> Iterator[Header | Reject]:
-    workers = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
-    if workers < 2 or len(paths) < WORTH_PROCESSES:
-        yield from map(read_header, paths)
-        return
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(read_header, paths, chunksize=CHUNK)
-
-
-def _progress(items: Iterable[Header | Reject], total: int) -> Iterator[Header | Reject]:
-    """A bar on a terminal, a line a minute in a log."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(items, total=total, unit="file", desc="headers")
-        return
-    told = time.monotonic()
-    for count, item in enumerate(items, 1):
-        if time.monotonic() - told > 60:
-            told = time.monotonic()
-            print(f"headers: {count} of {total} files", file=sys.stderr)
-        yield item
+def _place(told: os.stat_result) -> tuple[int, int]:
+    return told.st_dev, told.st_ino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def test_what_is_no_anatomical_image_is_left_out_with_a_reason(tmp_path: Path) -
     series(folder, name="sr", slices=1, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
     series(folder, name="bold", SeriesDescription="ep2d_bold", ProtocolName="ep2d_bold")
     (folder / "README.txt").write_text("not an image")
-    series(folder, name="later", SeriesTime="120000")
+    later = series(folder, name="later", SeriesTime="120000")
+    shutil.copy(later[0], folder / "again.dcm")
     results = index(tmp_path)
     assert len(read_manifest(results.manifest)) == 1
     found = left(results)

@@ -1,0 +1,130 @@
+"""Reads files side by side: many at a time, few in flight, and none can end the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from itertools import islice
+
+from pipeline.ingest.archives import is_archive, read_archive
+from pipeline.ingest.headers import Header, Reject, read_header
+
+#: What was read of one file: a header or a reason why there is none, several of an archive.
+Read = tuple[str, list[Header | Reject]]
+
+#: Below so many files, starting processes takes longer than reading.
+WORTH_PROCESSES = 1000
+#: An archive counts as many files.
+ARCHIVE_COUNTS = 500
+#: More readers than this wait for the disk.
+MOST_PROCESSES = 16
+CHUNK = 64
+
+
+def read_file(path: str) -> list[Header | Reject]:
+    """Read one file, or all members of an archive; never raises for what is in it."""
+    return read_archive(path) if is_archive(path) else [read_header(path)]
+
+
+def _read_chunk(paths: Sequence[str]) -> list[Read]:
+    return [(path, read_file(path)) for path in paths]
+
+
+def read_files(paths: Iterable[str], count: int) -> Iterator[Read]:
+    """Read files on the cores that we may use, in their order; shows how far it is.
+
+    Args:
+        paths: may be made while they are read; few are held at a time.
+        count: how many they are.
+    """
+    workers = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+    stream = iter(paths)
+    first = list(islice(stream, WORTH_PROCESSES))
+    weight = sum(ARCHIVE_COUNTS if is_archive(path) else 1 for path in first)
+    if workers > 1 and weight >= WORTH_PROCESSES:
+        chunks = _chunks(iter(first), stream)
+        yield from _progress(_side_by_side(chunks, workers), count)
+        return
+    yield from _progress(
+        ((path, read_file(path)) for part in (first, stream) for path in part), count
+    )
+
+
+def _chunks(*streams: Iterator[str]) -> Iterator[list[str]]:
+    """Paths in groups for one reader; an archive comes alone."""
+    chunk: list[str] = []
+    for path in (path for stream in streams for path in stream):
+        if is_archive(path):
+            yield [path]
+            continue
+        chunk.append(path)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _side_by_side(chunks: Iterator[list[str]], workers: int) -> Iterator[Read]:
+    waiting: deque[list[str]] = deque()
+    ended = False
+    while not ended:
+        with _pool(workers) as pool, suppress(BrokenProcessPool):
+            futures: deque[Future[list[Read]]] = deque()
+            for chunk in chunks:
+                waiting.append(chunk)
+                futures.append(pool.submit(_read_chunk, chunk))
+                if len(futures) > 4 * workers:
+                    yield from futures.popleft().result()
+                    waiting.popleft()
+            while futures:
+                yield from futures.popleft().result()
+                waiting.popleft()
+            ended = True
+        # a reader was ended from outside or by what it read: those that were at it, one by one
+        while waiting:
+            yield from _carefully(waiting.popleft())
+
+
+def _carefully(paths: Sequence[str]) -> Iterator[Read]:
+    """Read each file in a process of its own, so that it is known which one ends it."""
+    for path in paths:
+        with _pool(1) as pool:
+            try:
+                yield path, pool.submit(read_file, path).result()
+            except BrokenProcessPool:
+                what = "Reading it ended the reader, perhaps for want of memory"
+                yield path, [Reject(path, "D-UNREADABLE", what, again=True)]
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.ingest.archives", "pydicom"])
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _progress(items: Iterable[Read], total: int) -> Iterator[Read]:
+    """A bar on a terminal, a line a minute in a log."""
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, unit="file", desc="headers")
+        return
+    told = time.monotonic()
+    for count, item in enumerate(items, 1):
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            print(f"headers: {count} of {total} files", file=sys.stderr)
+        yield item
