@@ -258,7 +258,7 @@ def _run_index(arguments: argparse.Namespace) -> int:
 
 
 def _run_convert(arguments: argparse.Namespace) -> int:
-    from pipeline.ingest.convert import convert_folder
+    from pipeline.ingest.folder import convert_folder
 
     return convert_folder(arguments.dicom, arguments.output, _params(arguments, "ingest"))
 

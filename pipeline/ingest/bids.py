@@ -18,6 +18,9 @@ README = """Brain images converted from DICOM by Voxelway.
 Subjects are pseudonyms. Sessions are studies, numbered in the order of their dates; the dates are
 not part of this dataset. Nothing was resampled, except where a sidecar's "ConversionSuffix" says
 that slices were made equidistant or a gantry tilt was corrected.
+
+The folder "unsorted", where there is one, holds what no rule of the protocol takes; BIDS has no
+names for it.
 """
 PARTICIPANTS = {
     "sessions": {"Description": "Number of sessions with at least one image"},
@@ -30,7 +33,7 @@ PARTICIPANTS = {
         },
     },
 }
-IGNORED = "manifest.tsv\nquarantine.tsv\nderivatives/\nlogs/\nbenchmarks/\n"
+IGNORED = "manifest.tsv\nquarantine.tsv\nunsorted/\nderivatives/\nlogs/\nbenchmarks/\n"
 
 
 def description(name: str, kind: str) -> dict[str, Any]:

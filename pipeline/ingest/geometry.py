@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import VoxelwayError
+from pipeline.ingest import slices as pixels_of
 from pipeline.ingest.source import Geometry, Source
 
 #: Millimetres that a corner may be off; dcm2niix stores the affine in single precision.
 CORNER_MM = 0.05
+#: Correlation of a slice with its pixels: as acquired, where it differs by a scale and rounding
+#: only, and after interpolation.
+EQUAL, NEAR = 0.999, 0.9
 
 Array = NDArray[np.float64]
 
@@ -24,7 +29,7 @@ def check(nifti: bytes, source: Source, suffix: str, slices: int) -> dict[str, A
         nifti: bytes of the file.
         source: record of the index.
         suffix: ``_Eq``, ``_Tilt``, ``_Tilt_Eq`` when dcm2niix resampled the slices.
-        slices: how many slices are compared voxel by voxel, where they were not resampled.
+        slices: how many slices are compared voxel by voxel; of resampled images those at the ends.
 
     Returns:
         Facts for the sidecar.
@@ -35,19 +40,24 @@ def check(nifti: bytes, source: Source, suffix: str, slices: int) -> dict[str, A
     image = _load(nifti)
     shape = tuple(int(n) for n in image.shape)
     affine = np.asarray(image.affine, dtype=np.float64)
-    if len(shape) != 3:
-        raise _differs(f"the image has {len(shape)} dimensions: several volumes in one series")
+    if len(shape) != (4 if source.volumes > 1 else 3) or shape[3:] not in ((), (source.volumes,)):
+        raise _differs(f"the image is {_times(shape)}, {source.volumes} volumes were expected")
     _right_angled(affine)
+    _finite(image)
     if suffix:
-        return {"GeometryChecked": "right angles only, because the slices were resampled"}
+        compared = _compare(image, affine, source, [0, source.geometry.slices - 1][:slices], NEAR)
+        told = "right angles and outer slices, because the slices were resampled"
+        return {"GeometryChecked": told, "SlicesCompared": compared}
     expected = source.geometry
     wanted = (expected.columns, expected.rows, expected.slices)
-    if sorted(shape) != sorted(wanted):
-        raise _differs(f"size {shape} in place of {wanted}")
-    off = _farthest(_corners(affine, shape), header_corners(expected))
+    if sorted(shape[:3]) != sorted(wanted):
+        raise _differs(f"size {shape[:3]} in place of {wanted}")
+    off = _farthest(_corners(affine, shape[:3]), header_corners(expected))
     if off > CORNER_MM:
         raise _differs(f"a corner lies {off:.2f} mm from where the headers place it")
-    compared = _compare(image, affine, source, slices)
+    # the ends and the middle are the slices that a wrong order can't leave in place
+    chosen = np.unique(np.linspace(0, expected.slices - 1, slices + 2).astype(int)[:-1])
+    compared = _compare(image, affine, source, chosen[:slices].tolist(), EQUAL)
     return {
         "GeometryChecked": "size, corners and voxels",
         "GeometryErrorMM": round(off, 4),
@@ -69,6 +79,15 @@ def _load(nifti: bytes) -> Any:
 def _differs(what: str) -> VoxelwayError:
     hint = "Convert the series by hand and compare; it was not used"
     return VoxelwayError("D-GEOMETRY", f"After conversion, {what}", hint=hint)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _finite(image: Any) -> None:
+    if image.get_data_dtype().kind == "f" and not np.isfinite(np.asarray(image.dataobj)).all():
+        raise _differs("the image holds NaN or infinite values")
 
 
 def _right_angled(affine: Array) -> None:
@@ -110,72 +129,68 @@ def _farthest(found: Array, expected: Array) -> float:
     return float(max(distance.min(axis=0).max(), distance.min(axis=1).max()))
 
 
-def _compare(image: Any, affine: Array, source: Source, count: int) -> int:
+def _compare(image: Any, affine: Array, source: Source, chosen: Sequence[int], least: float) -> int:
     """Compare voxels of some slices with the pixels of the DICOM files; how many were compared."""
-    geometry = source.geometry
-    if count == 0 or not source.files:
-        return 0
-    # the ends and the middle are the slices that a wrong order can't leave in place
-    chosen = np.unique(np.linspace(0, geometry.slices - 1, count + 2).astype(int)[:-1])
     compared = 0
-    for number in chosen[:count]:
-        pixels = _pixels(source, int(number))
-        if pixels is None or float(pixels.std()) == 0.0:
-            continue
-        voxels = _slice_at(image, affine, geometry, int(number))
-        if float(voxels.std()) == 0.0 or np.corrcoef(pixels.ravel(), voxels.ravel())[0, 1] < 0.999:
-            raise _differs(f"the voxels of slice {number + 1} are not those of its file")
-        compared += 1
+    if not source.files:
+        return compared
+    values = np.asarray(image.dataobj.get_unscaled())
+    values = values if values.ndim == 4 else values[..., None]
+    for volume in sorted({0, source.volumes - 1}):
+        for number in chosen:
+            pixels = pixels_of.stored(source, volume, number)
+            if pixels is None or float(pixels.std()) == 0.0:
+                continue
+            index = _index(affine, source.geometry, number)
+            alike = [_correlation(_sampled(v, index), pixels) for v in _others(values, volume)]
+            if alike[0] < least:
+                what = f"the voxels of slice {number + 1} are not those of its file"
+                raise _differs(f"{what} (correlation {alike[0]:.3f})")
+            if max(alike) > alike[0] + 1e-6:
+                raise _differs(f"volume {volume + 1} is not in its place")
+            compared += 1
     return compared
 
 
-def _pixels(source: Source, number: int) -> Array | None:
-    """Stored pixels of one slice, None where pydicom has no decoder for them."""
-    import pydicom
-
-    frames = source.geometry.slices
-    one_each = len(source.files) == frames
-    if not one_each and len(source.files) != 1:
-        return None
-    item = source.files[number if one_each else 0]
-    try:
-        dataset = pydicom.dcmread(item.path, force=True)
-        pixels = dataset.pixel_array
-    except Exception:
-        # compressed with something that only dcm2niix decodes, or a frame order not known here
-        return None
-    if one_each:
-        return np.asarray(pixels, dtype=np.float64) if pixels.ndim == 2 else None
-    if pixels.ndim != 3 or len(pixels) != frames:
-        return None
-    return np.asarray(pixels[_frame_at(dataset, source.geometry, number)], dtype=np.float64)
+def _others(values: NDArray[Any], volume: int) -> list[NDArray[Any]]:
+    """One volume, and then its neighbours in time and the two at the ends."""
+    count = values.shape[3]
+    wanted = [volume, volume - 1, volume + 1, 0, count - 1]
+    return [values[..., n] for n in dict.fromkeys(wanted) if 0 <= n < count]
 
 
-def _frame_at(dataset: Any, geometry: Geometry, number: int) -> int:
-    """Index of the frame at a slice's position."""
-    wanted = _slice_start(geometry, number)
-    starts = [
-        [float(x) for x in item.PlanePositionSequence[0].ImagePositionPatient]
-        for item in dataset.PerFrameFunctionalGroupsSequence
-    ]
-    return int(np.linalg.norm(np.asarray(starts) - wanted, axis=1).argmin())
+def _correlation(voxels: Array, pixels: Array) -> float:
+    if float(voxels.std()) == 0.0:
+        return 0.0
+    return float(np.corrcoef(pixels.ravel(), voxels.ravel())[0, 1])
 
 
-def _slice_start(geometry: Geometry, number: int) -> Array:
+def _index(affine: Array, geometry: Geometry, number: int) -> Array:
+    """Voxel coordinates of the pixels of one slice, where the headers put them, (3, n, m)."""
     first, last = np.asarray(geometry.first), np.asarray(geometry.last)
-    return np.asarray(first + (last - first) * number / max(1, geometry.slices - 1))
-
-
-def _slice_at(image: Any, affine: Array, geometry: Geometry, number: int) -> Array:
-    """Voxels of the image at the places where the headers put the pixels of one slice."""
-    start = _slice_start(geometry, number)
+    start = first + (last - first) * number / max(1, geometry.slices - 1)
     row, column = np.asarray(geometry.orientation[:3]), np.asarray(geometry.orientation[3:])
     i = np.arange(geometry.columns) * geometry.spacing[0]
     j = np.arange(geometry.rows) * geometry.spacing[1]
     lps = start + i[None, :, None] * row + j[:, None, None] * column
-    ras = lps * [-1.0, -1.0, 1.0]
     inverse = np.linalg.inv(affine)
-    index = np.rint(ras @ inverse[:3, :3].T + inverse[:3, 3]).astype(int)
-    index = np.clip(index, 0, np.asarray(image.shape) - 1)
-    values = np.asarray(image.dataobj.get_unscaled())
-    return np.asarray(values[index[..., 0], index[..., 1], index[..., 2]], dtype=np.float64)
+    index = (lps * [-1.0, -1.0, 1.0]) @ inverse[:3, :3].T + inverse[:3, 3]
+    return np.asarray(np.moveaxis(index, -1, 0))
+
+
+def _sampled(values: NDArray[Any], index: Array) -> Array:
+    """Values at voxel coordinates, linear; on the grid itself they are the voxels."""
+    from scipy.ndimage import map_coordinates
+
+    # in single precision an index is off by some thousandths: that is no interpolation
+    near = np.rint(index)
+    place = np.where(np.abs(index - near) < 0.02, near, index)
+    # only the slab around the slice is turned into floats
+    edge = np.asarray(values.shape) - 1
+    low = np.clip(np.floor(place.min(axis=(1, 2))).astype(int) - 1, 0, edge)
+    high = np.ceil(place.max(axis=(1, 2))).astype(int) + 2
+    slab = values[tuple(slice(a, max(a + 1, b)) for a, b in zip(low, high, strict=True))]
+    found = map_coordinates(
+        slab.astype(np.float64), place - low[:, None, None], order=1, mode="nearest"
+    )
+    return np.asarray(found)

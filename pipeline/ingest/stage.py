@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import images
 from pipeline.errors import Exit, VoxelwayError
-from pipeline.ingest import archives, convert
+from pipeline.ingest import archives, convert, tool
 from pipeline.ingest.source import Source, read_sources
 from pipeline.task import UnitTask
 
@@ -23,7 +23,7 @@ def prepare(params: Mapping[str, Any], model: Path | None) -> str:
     Raises:
         VoxelwayError: E-TOOL when it is missing.
     """
-    return convert.program()
+    return tool.program()
 
 
 def run_unit(task: UnitTask, prepared: str) -> None:
@@ -50,15 +50,29 @@ def run_unit(task: UnitTask, prepared: str) -> None:
 
 def _convert(task: UnitTask, suffix: str, source: Source) -> None:
     path = task.results.image(NAME, task.unit, suffix)
-    log = task.results.private / "logs" / f"{task.unit.name}_{suffix}.log"
+    convert_one(task, source, path)
+    images.check_image(images.read_image(path), path.name)
+
+
+def convert_one(task: UnitTask, source: Source, path: Path) -> None:
+    """Convert one image and write it with its sidecar.
+
+    Args:
+        task: gets the warnings.
+        source: record of the index.
+        path: ``.nii.gz`` of the image.
+
+    Raises:
+        VoxelwayError: as :func:`pipeline.ingest.convert.convert`.
+    """
+    log = task.results.private / "logs" / f"{task.unit.name}_{source.suffix}.log"
     with archives.unpacked(source) as plain:
         done = convert.convert(plain, task.params, log)
         task.inputs = {f"series {source.series}": _digest(plain)}
     for text in done.warnings:
-        task.warn(f"{suffix}: {text}")
+        task.warn(f"{source.suffix}: {text}")
     convert.write_nifti(done.nifti, path, int(task.params["compression"]))
-    images.check_image(images.read_image(path), path.name)
-    task.describe(path, Suffix=suffix, Series=source.series, **done.facts)
+    task.describe(path, Suffix=source.suffix, Series=source.series, **done.facts)
 
 
 def _digest(source: Source) -> str:

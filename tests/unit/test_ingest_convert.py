@@ -19,8 +19,9 @@ from pydicom.dataset import Dataset
 
 from pipeline import cli, files, runner, status
 from pipeline.errors import Exit, VoxelwayError
-from pipeline.ingest import convert, geometry, stage
-from pipeline.ingest.convert import anonymous, convert_folder
+from pipeline.ingest import convert, geometry, stage, tool
+from pipeline.ingest.convert import anonymous
+from pipeline.ingest.folder import Tree, convert_folder
 from pipeline.ingest.index import index_folder
 from pipeline.ingest.manifest import read_manifest, units
 from pipeline.ingest.source import Geometry, Source, SourceFile, read_sources
@@ -357,7 +358,7 @@ def test_real_cohort_of_three_equals_the_references(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
     options = ["-g", "i", "-z", "n", "-f", "t1", "-o", str(plain), str(dicom / "t1" / "dicoms")]
-    subprocess.run([convert.program(), *options], check=True, capture_output=True)
+    subprocess.run([tool.program(), *options], check=True, capture_output=True)
     dual = SHARED / "pd_t2_dual_echo" / "reference"
     references = {
         "T1w384": plain / "t1.nii",
@@ -367,7 +368,7 @@ def test_real_cohort_of_three_equals_the_references(tmp_path: Path) -> None:
     }
     for name, reference in references.items():
         row = found[name]
-        equal(convert.Tree(out).image("ingest", row.unit, row.suffix), reference)
+        equal(Tree(out).image("ingest", row.unit, row.suffix), reference)
     assert valid(out)
 
 

@@ -58,7 +58,9 @@ def cut(paths: list[Path]) -> None:
 
 def twice(paths: list[Path]) -> None:
     for path in paths:
-        shutil.copy(path, path.with_name("copy_" + path.name))
+        copy = path.with_name("copy_" + path.name)
+        shutil.copy(path, copy)
+        change(copy, SOPInstanceUID=uid("again", path.name))
 
 
 def jitter(paths: list[Path]) -> None:
@@ -82,7 +84,7 @@ BROKEN: list[tuple[str, Break, str, str]] = [
     ("first slices", remove(0, 1, 2), "D-SLICES-MISSING", "first 3 files seem to be missing"),
     ("last slice", promise, "D-SLICES-MISSING", "1 of the 10 slices that the header promises"),
     ("all but a few", remove(*range(4, 10)), "D-SLICES-FEW", "4 slices, at least 8"),
-    ("sent twice", twice, "D-SLICES-DUPLICATE", "10 files are copies"),
+    ("sent twice under new ids", twice, "D-SLICES-DUPLICATE", "10 of 20 slices lie where"),
     (
         "a slice twice",
         one(ImagePositionPatient=[-5.5, -6.5, -9.0], SOPInstanceUID="1.2.3"),
