@@ -55,15 +55,19 @@ def associate(
         VoxelwayError: E-PACS-UNREACHABLE, E-PACS-TLS, E-PACS-AE, E-PACS-REJECTED.
     """
     tls = (peer.client_tls(), peer.host) if peer.tls else None
-    association = local_entity(peer).associate(
-        peer.host,
-        peer.port,
-        contexts=list(contexts),
-        ae_title=peer.ae_title,
-        ext_neg=list(roles) or None,
-        evt_handlers=[(evt.EVT_CONN_OPEN, at_once), *handlers],
-        tls_args=tls,
-    )
+    try:
+        association = local_entity(peer).associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            ext_neg=list(roles) or None,
+            evt_handlers=[(evt.EVT_CONN_OPEN, at_once), *handlers],
+            tls_args=tls,
+        )
+    except OSError as error:
+        # the host's name has no address
+        raise _not_reached(peer) from error
     if association.is_established:
         return association
     if association.is_rejected:

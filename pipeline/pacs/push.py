@@ -84,8 +84,7 @@ def _item(path: Path) -> Item:
     import pydicom
 
     state = path.stat()
-    with path.open("rb") as handle:
-        meta = pydicom.filereader.read_file_meta_info(handle)
+    meta = pydicom.filereader.read_file_meta_info(path)
     return Item(
         path,
         state.st_size,
