@@ -16,7 +16,7 @@ from pydicom.uid import UID
 
 from pipeline import __version__
 from pipeline.deidentify import profile, terms, values
-from pipeline.deidentify.pixels import tidy_pixels
+from pipeline.deidentify.pixels import is_lookup_table, tidy_pixels
 from pipeline.export.identity import Pseudonym
 
 #: UID that names Voxelway as the implementation that wrote a file.
@@ -90,6 +90,8 @@ def clean(dataset: Dataset, rules: Rules) -> None:
         element = _element(dataset, tag)
         if element is None or not _treat(element, rules):
             del dataset[tag]
+    if "LUTData" in dataset and not is_lookup_table(dataset):
+        del dataset["LUTData"]
 
 
 def _element(dataset: Dataset, tag: BaseTag) -> DataElement | None:

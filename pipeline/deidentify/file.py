@@ -18,6 +18,9 @@ from pipeline.export.identity import Pseudonym
 from pipeline.ingest.identity import normalised, pseudonym
 from pipeline.quiet import quiet
 
+#: What the pixels of a measured image are.
+GREY = ("MONOCHROME1", "MONOCHROME2")
+
 
 def write_deidentified(
     source: str, target: Path, patient_id: str, key: bytes, params: Mapping[str, Any]
@@ -52,6 +55,8 @@ def _prepared(source: str, rules: Rules) -> FileDataset:
     try:
         dataset = pydicom.dcmread(source, force=True)
         _complete_meta(dataset)
+        if str(dataset.get("PhotometricInterpretation", "")) not in GREY:
+            raise VoxelwayError("D-BURNED-IN", "A colour picture, which may be of a screen")
         deidentify(dataset, rules)
     except VoxelwayError:
         raise

@@ -18,7 +18,6 @@ from pipeline import files
 from pipeline.deidentify import gate
 from pipeline.deidentify.gate import Refused
 from pipeline.errors import Exit, VoxelwayError
-from pipeline.ingest import walk
 from pipeline.ingest.headers import Header, Reject, read_header
 from pipeline.ingest.identity import (
     instance_label,
@@ -27,6 +26,7 @@ from pipeline.ingest.identity import (
     read_key_file,
     series_label,
 )
+from pipeline.ingest.walk import Walk
 from pipeline.paths import Results
 
 QUARANTINE = ("code", "message", "subject", "series", "files")
@@ -70,12 +70,12 @@ def deidentify_folder(
     place = Results(out_dir)
     if dicom.resolve() == out_dir.resolve():
         raise VoxelwayError("E-CONFIG-PATH", "OUT_DIR is the folder that is read", where=str(dicom))
-    tree = walk.walk(dicom, (place.root, place.private))
+    paths = sorted(item.path for item in Walk(dicom, (place.root, place.private)).files())
     if key_file is None and place.quarantine.is_file():
         key = read_key_file(place.private / "pseudonym.key")
     else:
         key = make_key(place) if key_file is None else read_key_file(key_file)
-    found = list(_spread(read_header, tree.files, "headers"))
+    found = list(_spread(read_header, paths, "headers"))
     headers = [item for item in found if isinstance(item, Header)]
     refused = [gate.unread(item, key) for item in found if isinstance(item, Reject)]
     taken, not_taken = gate.judge(headers, key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import encapsulate, generate_fragmented_frames
@@ -40,6 +42,17 @@ def tidy_pixels(dataset: Dataset, syntax: UID) -> None:
         value = _without_spare_bits(value, dataset)
     if value is not pixels.value:
         pixels.value = value
+
+
+def is_lookup_table(item: Dataset) -> bool:
+    """Whether LUTData is as long as LUTDescriptor tells: one or two bytes an entry (C.11.1)."""
+    described, value = item.get("LUTDescriptor"), item["LUTData"].value
+    if not isinstance(described, Sequence) or len(described) != 3:
+        return False
+    entries = int(described[0]) or 65536
+    if isinstance(value, bytes):
+        return len(value) in (entries + entries % 2, 2 * entries)
+    return isinstance(value, Sequence) and len(value) == entries
 
 
 def _has_overlay_bits(dataset: Dataset) -> bool:

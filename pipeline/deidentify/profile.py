@@ -82,9 +82,6 @@ BINARY = {
     0x7FE00009,  # DoubleFloatPixelData
     0x7FE00001,  # ExtendedOffsetTable
     0x7FE00002,  # ExtendedOffsetTableLengths
-    0x00281201,  # RedPaletteColorLookupTableData
-    0x00281202,  # GreenPaletteColorLookupTableData
-    0x00281203,  # BluePaletteColorLookupTableData
     0x00283006,  # LUTData
 }
 
