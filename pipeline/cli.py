@@ -81,6 +81,12 @@ def _add_plain_verbs(verbs: Any) -> None:
     index = verbs.add_parser("index", help="read the headers of a DICOM folder, gate, select")
     index.add_argument("dicom", type=Path, metavar="DICOM_DIR")
     index.add_argument("results", type=Path, metavar="RESULTS")
+    index.add_argument("--explain", metavar="SUBJECT", help="why its series were taken or left")
+    index.add_argument(
+        "--private",
+        action="store_true",
+        help="with --explain: descriptions too, which may hold names",
+    )
     index.set_defaults(run=_run_index)
 
     convert = verbs.add_parser("convert", help="DICOM folder to BIDS NIfTI, with quarantine.tsv")
@@ -250,11 +256,17 @@ def _run_phantom(arguments: argparse.Namespace) -> int:
 
 
 def _run_index(arguments: argparse.Namespace) -> int:
+    from pipeline.ingest.explain import explain
     from pipeline.ingest.index import index_folder
     from pipeline.paths import Results
 
     params = _params(arguments, "ingest")
-    return index_folder(arguments.dicom, Results(arguments.results), params)
+    results = Results(arguments.results)
+    if arguments.explain:
+        return explain(
+            arguments.explain, arguments.dicom, results, params, private=arguments.private
+        )
+    return index_folder(arguments.dicom, results, params)
 
 
 def _run_convert(arguments: argparse.Namespace) -> int:

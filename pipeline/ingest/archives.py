@@ -132,7 +132,9 @@ def _tarred(path: str) -> Iterator[Member]:
     with Path(path).open("rb") as raw, ExitStack() as stack:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
-        inner: IO[bytes] = stack.enter_context(gzip.open(raw)) if packed else raw
+        inner: IO[bytes] = raw
+        if packed:
+            inner = cast(IO[bytes], stack.enter_context(gzip.open(raw)))
         # as a stream: going back in compressed bytes would mean to begin again
         archive = stack.enter_context(tarfile.open(fileobj=inner, mode="r|", tarinfo=_Strict))
         for info in archive:
@@ -180,7 +182,7 @@ def plain(items: Sequence[SourceFile], folder: Path) -> tuple[SourceFile, ...]:
 def _unpack(
     path: str, wanted: dict[str, tuple[int, SourceFile]], folder: Path
 ) -> dict[int, SourceFile]:
-    found = {}
+    found: dict[int, SourceFile] = {}
     for member in members(path):
         place = member.place
         if place.member not in wanted or member.stream is None:

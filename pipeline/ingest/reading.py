@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import chain, islice
 
 from pipeline.ingest.archives import is_archive, read_archive
 from pipeline.ingest.headers import Header, Reject, read_header
@@ -52,9 +52,7 @@ def read_files(paths: Iterable[str], count: int) -> Iterator[Read]:
         chunks = _chunks(iter(first), stream)
         yield from _progress(_side_by_side(chunks, workers), count)
         return
-    yield from _progress(
-        ((path, read_file(path)) for part in (first, stream) for path in part), count
-    )
+    yield from _progress(((path, read_file(path)) for path in chain(first, stream)), count)
 
 
 def _chunks(*streams: Iterator[str]) -> Iterator[list[str]]:
