@@ -6,7 +6,6 @@ import gzip
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +18,12 @@ from pydicom.dataset import Dataset
 
 from pipeline import cli, files, runner, status
 from pipeline.errors import Exit, VoxelwayError
-from pipeline.ingest import convert, geometry, stage, tool
+from pipeline.ingest import convert, geometry, stage
 from pipeline.ingest.convert import anonymous
-from pipeline.ingest.folder import Tree, convert_folder
+from pipeline.ingest.folder import convert_folder
 from pipeline.ingest.index import index_folder
 from pipeline.ingest.manifest import read_manifest, units
-from pipeline.ingest.source import Geometry, Source, SourceFile, read_sources
+from pipeline.ingest.source import Geometry, Source, read_sources
 from pipeline.paths import Results, Unit
 
 from .ingest_dicom import COLUMNS, ROWS, SHARED, SLICES, STEP, change, params, pixels, series
@@ -332,100 +331,6 @@ def test_header_texts_of_the_nifti_are_blanked() -> None:
     assert np.array_equal(blank.affine, np.eye(4)) and blank.shape == (3, 3, 3)
     with pytest.raises(VoxelwayError, match="no plain NIfTI-1"):
         anonymous(b"\0" * 400)
-
-
-def equal(path: Path, reference: Path) -> None:
-    found, wanted = nib.load(path), nib.load(reference)
-    assert np.array_equal(np.asarray(found.dataobj), np.asarray(wanted.dataobj)), reference.name
-    assert np.array_equal(found.affine, wanted.affine), reference.name
-
-
-@pytest.mark.shared
-@needs_data
-def test_real_cohort_of_three_equals_the_references(tmp_path: Path) -> None:
-    dicom = tmp_path / "dicom"
-    dicom.mkdir()
-    with tarfile.open(SHARED / "t1_384_slices" / "t1_dicom.tar.gz") as archive:
-        archive.extractall(dicom / "t1", filter="data")
-    for name in ("enhanced_multiframe_t1", "pd_t2_dual_echo"):
-        (dicom / name).symlink_to(SHARED / name / "dicom")
-    out = tmp_path / "bids"
-    assert convert_folder(dicom, out, params()) == Exit.DONE
-    found = {row.suffix + str(row.slices): row for row in read_manifest(out / "manifest.tsv")}
-    assert set(found) == {"T1w384", "T1w96", "PDw35", "T2w35"}
-    assert len({row.subject for row in found.values()}) == 3
-    assert {row.split for row in found.values()} == {"train", "val", "test"}
-    plain = tmp_path / "plain"
-    plain.mkdir()
-    options = ["-g", "i", "-z", "n", "-f", "t1", "-o", str(plain), str(dicom / "t1" / "dicoms")]
-    subprocess.run([tool.program(), *options], check=True, capture_output=True)
-    dual = SHARED / "pd_t2_dual_echo" / "reference"
-    references = {
-        "T1w384": plain / "t1.nii",
-        "T1w96": SHARED / "enhanced_multiframe_t1" / "reference" / "6_anat-T1w_acq-tfl.nii",
-        "PDw35": dual / "Siemens_pd+t2_tse_sag_ISO_1.8mm_3_e1.nii",
-        "T2w35": dual / "Siemens_pd+t2_tse_sag_ISO_1.8mm_3_e2.nii",
-    }
-    for name, reference in references.items():
-        row = found[name]
-        equal(Tree(out).image("ingest", row.unit, row.suffix), reference)
-    assert valid(out)
-
-
-@pytest.mark.shared
-@needs_data
-def test_real_echoes_with_repeated_instance_numbers(tmp_path: Path) -> None:
-    folder = SHARED / "multi_echo_shared_instance_numbers"
-    rules = [{"suffix": "PDw", "te": [0, 6]}, {"suffix": "T2w", "te": [6, 100]}]
-    chosen = params(protocol=rules, exclude="$^")
-    dicom = folder / "dicom" / "2_me_FieldMap_GRE"
-    assert convert_folder(dicom, tmp_path / "bids", chosen) == Exit.DONE
-    for suffix, name in (("PDw", "e1"), ("T2w", "e2")):
-        reference = folder / "reference" / f"me_FieldMap_GRE_2_{name}.nii"
-        equal(next((tmp_path / "bids").rglob(f"*_{suffix}.nii.gz")), reference)
-
-
-@pytest.mark.shared
-@needs_data
-@pytest.mark.parametrize("number", range(1, 10))
-def test_real_transfer_syntaxes_equal_the_references(tmp_path: Path, number: int) -> None:
-    reference = SHARED / "transfer_syntaxes" / "reference" / f"{number}.nii"
-    path = SHARED / "transfer_syntaxes" / "dicom" / f"{number}.dcm"
-    affine = nib.load(reference).affine
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
-    corner = flip @ affine @ np.array([[0, 63, 0, 1.0], [0, 63, 34, 1.0]]).T
-    axes = (flip @ affine)[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    found = path.stat()
-    grid = geometry_of(
-        rows=64,
-        columns=64,
-        slices=35,
-        spacing=tuple(np.linalg.norm(affine[:3, :3], axis=0)),
-        orientation=(*axes[:, 0], *-axes[:, 1]),
-        first=tuple(corner[:3, 0]),
-        last=tuple(corner[:3, 1]),
-    )
-    one = SourceFile(str(path), found.st_size, found.st_mtime_ns)
-    done = convert.convert(Source("T2w", "s", (one,), grid, None, {}, ()), {"check_slices": 0})
-    convert.write_nifti(done.nifti, tmp_path / "x.nii.gz", 1)
-    equal(tmp_path / "x.nii.gz", reference)
-
-
-@pytest.mark.shared
-@needs_data
-def test_real_gantry_tilt_is_refused_or_corrected_and_said(tmp_path: Path) -> None:
-    dicom = SHARED / "head_ct_gantry_tilt" / "dicom"
-    rules = [{"suffix": "T1w", "modality": "CT", "thickness": [0, 10]}]
-    with pytest.raises(VoxelwayError):
-        convert_folder(dicom, tmp_path / "refused", params(protocol=rules))
-    codes = {row["code"] for row in files.read_tsv(tmp_path / "refused" / "quarantine.tsv")}
-    assert codes == {"D-SPACING-VARIABLE"}
-    chosen = params(protocol=rules, policy={"D-SPACING-VARIABLE": "repair"})
-    assert convert_folder(dicom, tmp_path / "bids", chosen) == Exit.DONE
-    (path,) = (tmp_path / "bids").rglob("*_T1w.json")
-    facts = json.loads(path.read_text())
-    assert facts["ConversionSuffix"] == "_Tilt_Eq"
-    assert "the gantry was tilted" in facts["ConversionWarnings"]
 
 
 def test_unit_that_was_never_indexed(tmp_path: Path) -> None:
