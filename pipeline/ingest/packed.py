@@ -34,14 +34,15 @@ def untext(value: bytes) -> str:
 
 
 @cache
-def _names(kind: type) -> tuple[str, ...]:
+def _names(kind: Any) -> tuple[str, ...]:
     skipped = APART if kind is Header else {"path"}
     return tuple(item.name for item in dataclasses.fields(kind) if item.name not in skipped)
 
 
 def dump(item: Header | Common | Reject) -> str:
     """The fields in their order, as JSON; numbers come back as they were."""
-    values = [getattr(item, name) for name in _names(type(item))]
+    kind: Any = type(item)
+    values = [getattr(item, name) for name in _names(kind)]
     return json.dumps(values, default=_frame, separators=(",", ":"))
 
 

@@ -92,14 +92,17 @@ def _side_by_side(chunks: Iterator[list[str]], workers: int) -> Iterator[Read]:
 
 
 def _carefully(paths: Sequence[str]) -> Iterator[Read]:
-    """Read each file in a process of its own, so that it is known which one ends it."""
-    for path in paths:
-        with _pool(1) as pool:
-            try:
-                yield path, pool.submit(read_file, path).result()
-            except BrokenProcessPool:
-                what = "Reading it ended the reader, perhaps for want of memory"
-                yield path, [Reject(path, "D-UNREADABLE", what, again=True)]
+    """Read one file after the other in a process apart, so that it is known which one ends it."""
+    left = deque(paths)
+    while left:
+        with _pool(1) as pool, suppress(BrokenProcessPool):
+            while left:
+                found = pool.submit(read_file, left[0]).result()
+                yield left.popleft(), found
+        if left:
+            what = "Reading it ended the reader, perhaps for want of memory"
+            path = left.popleft()
+            yield path, [Reject(path, "D-UNREADABLE", what, again=True)]
 
 
 @contextmanager
