@@ -96,12 +96,14 @@ def _concepts() -> dict[tuple[str, str], str]:
     """(Scheme, value) → meaning of the concepts of PS3.16 that fit a CodeMeaning."""
     from pydicom.sr.codedict import codes
 
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for scheme in codes.schemes():
         concepts = getattr(codes, scheme)
         for name in concepts.dir():
             for code in _versions(concepts, name):
-                found[code.scheme_designator, code.value] = code.meaning[:64]
+                place, meaning = (code.scheme_designator, code.value), code.meaning[:64]
+                # one code has several meanings in different context groups
+                found[place] = min(found.get(place, meaning), meaning, key=len)
     return found
 
 
