@@ -22,7 +22,7 @@ class Label:
     name: str
     color: str
     snomed: tuple[str, str]
-    category: tuple[str, str] = ("123037004", "Anatomical Structure")
+    category: tuple[str, str] = ("91723000", "Anatomical Structure")
 
 
 TISSUES = (

@@ -191,6 +191,10 @@ class Results:
         """DICOM SEG of one unit."""
         return self.derivatives("export") / unit.folder / f"{unit.name}_dseg.dcm"
 
+    def dicom_report(self, unit: Unit) -> Path:
+        """DICOM structured report of one unit's volumes."""
+        return self.derivatives("export") / unit.folder / f"{unit.name}_volumes.dcm"
+
 
 def sidecar(path: Path) -> Path:
     """The JSON file that describes an image or transform."""

@@ -49,6 +49,10 @@ def _labels(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="FILE", help="dseg.tsv with names of the labels")
 
 
+def _volumes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--volumes", metavar="OUT.dcm", help="write the report of volumes here")
+
+
 VERBS: dict[str, StageVerb] = {
     "preprocess": StageVerb(
         "preprocess",
@@ -87,6 +91,7 @@ VERBS: dict[str, StageVerb] = {
         ("labels",),
     ),
     "export-seg": StageVerb(
-        "export", "labels as DICOM SEG on their series", ("labels", "series", "output")
+        "export", "labels as DICOM SEG on their series, volumes as a report",
+        ("labels", "series", "output"), _volumes, ("volumes",),
     ),
 }  # fmt: skip

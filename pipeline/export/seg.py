@@ -48,11 +48,17 @@ class Origin:
 
 @dataclass(frozen=True)
 class Built:
-    """A segmentation dataset, with the voxels of each label on the series' lattice."""
+    """A segmentation dataset, with the voxels of each label on the series' lattice.
+
+    ``present`` are its segments in the order of their numbers, from 1; ``references`` are the
+    headers of the series as the object refers to them.
+    """
 
     dataset: Any
     voxels: dict[str, int]
     coverage: float
+    present: list[Label]
+    references: list[Any]
 
 
 def labels_present(labels: sitk.Image, names: Mapping[int, Label]) -> list[Label]:
@@ -109,9 +115,10 @@ def build(
     segments = np.zeros(int(max(item.index for item in present)) + 1, np.uint16)
     for number, item in enumerate(present, 1):
         segments[item.index] = number
-    dataset = _dataset(segments[values], present, series, origin, pseudonym)
+    references = identity.references(series, pseudonym)
+    dataset = _dataset(segments[values], present, references, origin, pseudonym)
     voxels = {item.name: int(np.count_nonzero(values == item.index)) for item in present}
-    return Built(dataset, voxels, coverage)
+    return Built(dataset, voxels, coverage, present, references)
 
 
 def on_series(labels: sitk.Image, series: Series) -> tuple[NDArray[np.uint16], float]:
@@ -158,21 +165,21 @@ def _voxel(series: Series) -> float:
 def _dataset(
     values: NDArray[np.uint16],
     present: Sequence[Label],
-    series: Series,
+    references: Sequence[Any],
     origin: Origin,
     pseudonym: identity.Pseudonym | None,
 ) -> Any:
     from highdicom.seg import Segmentation
 
     key = pseudonym.key if pseudonym else OPEN_KEY
-    source = series.datasets[0].SeriesInstanceUID
+    source = references[0].SeriesInstanceUID
     content = hashlib.sha256(values.tobytes()).hexdigest()
     uid = identity.hashed_uid(key, f"seg:{source}:{content}:{__version__}:{origin}")
     dates = {"content_date": NO_DATE, "content_time": NO_TIME} if pseudonym else {}
     try:
         with quiet():
             dataset = Segmentation(
-                source_images=identity.references(series, pseudonym),
+                source_images=references,
                 pixel_array=values,
                 segmentation_type="BINARY",
                 segment_descriptions=_segments(present, origin),
@@ -195,7 +202,7 @@ def _dataset(
         raise VoxelwayError("E-DCM-SERIES", what, hint=hint) from error
     _fix_uids(dataset, identity.hashed_uid(key, f"seg-dimensions:{uid}"))
     if pseudonym:
-        _mark_hidden(dataset)
+        mark_hidden(dataset)
     return dataset
 
 
@@ -205,7 +212,8 @@ def _fix_uids(dataset: Any, uid: str) -> None:
         item.DimensionOrganizationUID = uid
 
 
-def _mark_hidden(dataset: Any) -> None:
+def mark_hidden(dataset: Any) -> None:
+    """Say that the patient's identity was removed, and take out when the object was made."""
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence as Items
 

@@ -1,14 +1,15 @@
-"""Export: the labels as DICOM SEG on the series that the anchor contrast came from."""
+"""Export: labels as DICOM SEG, and their volumes as a structured report on it."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline import files, labels
 from pipeline.errors import VoxelwayError
-from pipeline.export import seg, series
+from pipeline.export import seg, series, volumes
 from pipeline.export.identity import Pseudonym
 from pipeline.ingest.archives import unpacked
 from pipeline.ingest.identity import read_key
@@ -44,20 +45,31 @@ def run_unit(task: UnitTask, prepared: Mapping[str, Any]) -> None:
     pseudonym = None
     if prepared["identity"] == "pseudonym":
         pseudonym = Pseudonym(task.unit.subject, read_key(task.results))
-    built = seg.build(image, found, seg.known(), _origin(path, prepared), pseudonym)
+    origin = _origin(path, prepared)
+    built = seg.build(image, found, seg.known(), origin, pseudonym)
     _write(task, built, task.results.dicom_seg(task.unit), prepared, found)
+    if prepared["report"]:
+        # the one place of these numbers, which the QC pages show as well
+        table = task.results.image("segment", task.unit, "volumes", space=anchor, extension=".tsv")
+        measured = volumes.of_table(task.use(table))
+        target = task.results.dicom_report(task.unit)
+        _write_report(task, built, measured, target, prepared, origin, pseudonym)
 
 
 def run_file(task: Task, prepared: Mapping[str, Any], row: Mapping[str, Any]) -> None:
-    """LABELS DICOM_SERIES_DIR OUT.dcm; the object belongs to the patient of the series."""
+    """LABELS DICOM_SERIES_DIR OUT.dcm [--volumes REPORT.dcm], of the patient of the series."""
     path, folder = Path(row["labels"]), Path(row["series"])
     image = task.read_labels(path)
     if not folder.is_dir():
         raise VoxelwayError("E-DCM-FOLDER", "The folder does not exist", where=str(folder))
     found = series.read(series.files_of(folder))
     names = seg.known(_table(path))
-    built = seg.build(image, found, names, _origin(path, prepared), None)
-    _write(task, built, Path(row["output"]), {**prepared, "identity": "original"}, found)
+    origin, params = _origin(path, prepared), {**prepared, "identity": "original"}
+    built = seg.build(image, found, names, origin, None)
+    _write(task, built, Path(row["output"]), params, found)
+    if row.get("volumes"):
+        measured = volumes.of_labels(image, {item.index: item.name for item in built.present})
+        _write_report(task, built, measured, Path(row["volumes"]), params, origin, None)
 
 
 def _table(path: Path) -> dict[int, str] | None:
@@ -95,3 +107,24 @@ def _write(
     )
     if built.coverage < COVERED:
         task.warn(f"Only {built.coverage:.0%} of the labels' volume lies inside the series")
+
+
+def _write_report(
+    task: Task,
+    built: seg.Built,
+    measured: Mapping[str, float],
+    path: Path,
+    params: Mapping[str, Any],
+    origin: seg.Origin,
+    pseudonym: Pseudonym | None,
+) -> None:
+    number, description = params["report_series_number"], params["report_series_description"]
+    own = dataclasses.replace(origin, series_number=int(number), description=str(description))
+    dataset = volumes.report(built, measured, own, pseudonym)
+    with files.atomic(path) as part:
+        dataset.save_as(part, enforce_file_format=True)
+    task.describe(
+        path,
+        Identity=params["identity"],
+        VolumesMm3={item.name: measured[item.name] for item in built.present},
+    )

@@ -17,6 +17,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.pacs.pull import pull
 from pipeline.pacs.push import push
 from pipeline.pacs.request import Request
+
 from . import pacs_cases as cases
 
 ALL = Request(1, {"PatientID": cases.PATIENT})

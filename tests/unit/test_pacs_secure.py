@@ -13,6 +13,7 @@ from pipeline.pacs.peer import read_peer
 from pipeline.pacs.pull import pull
 from pipeline.pacs.push import push
 from pipeline.pacs.request import Request
+
 from . import pacs_cases as cases
 
 Pair = tuple[str, str]
@@ -60,9 +61,12 @@ def test_dimse_refuses_a_certificate_that_nobody_vouches_for(
 
 
 def test_plain_dimse_with_an_archive_that_wants_tls(pairs: dict[str, Pair], tmp_path: Path) -> None:
-    with cases.Scp(cases.cohort()).running(cases.server_context(pairs["archive"])) as scp:
-        with pytest.raises(VoxelwayError) as caught:
-            pull(cases.peer(scp, retries=0), [SERIES], tmp_path / "in")
+    context = cases.server_context(pairs["archive"])
+    with (
+        cases.Scp(cases.cohort()).running(context) as scp,
+        pytest.raises(VoxelwayError) as caught,
+    ):
+        pull(cases.peer(scp, retries=0), [SERIES], tmp_path / "in")
     assert caught.value.code == "E-PACS-UNREACHABLE" and "TLS" in str(caught.value)
 
 
