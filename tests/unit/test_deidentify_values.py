@@ -51,7 +51,8 @@ def test_table_is_that_of_the_standard() -> None:
 def test_every_attribute_of_the_table_is_treated_as_it_says() -> None:
     seen = set()
     for tag, action in profile.actions().items():
-        if not dictionary_has_tag(tag) or tag in (profile.PATIENT_ID, profile.PATIENT_NAME):
+        patient = tag in (profile.PATIENT_ID, profile.PATIENT_NAME)
+        if not dictionary_has_tag(tag) or patient or tag >> 16 in (0, 2, 4):
             continue
         vr = dictionary_VR(tag).split(" or ")[0]
         ds = Dataset()
