@@ -44,7 +44,7 @@ class Converted:
     ``nifti`` holds the bytes of an uncompressed NIfTI-1 file without any text in its header.
     """
 
-    nifti: bytes
+    nifti: bytearray
     facts: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class Converted:
 class _Chosen:
     output: Output
     ignored: list[str]
-    nifti: bytes
+    nifti: bytearray
 
 
 def convert(source: Source, params: Mapping[str, Any], log: Path | None = None) -> Converted:
@@ -114,7 +114,7 @@ def _attempt(source: Source, log: Path | None) -> tuple[_Chosen | None, str]:
         output, ignored = _choose(found, source)
         # the sidecar goes with the folder
         _ = output.sidecar
-        return _Chosen(output, ignored, anonymous(output.path.read_bytes())), said
+        return _Chosen(output, ignored, anonymous(bytearray(output.path.read_bytes()))), said
 
 
 def _room(folder: Path, source: Source) -> None:
@@ -186,8 +186,8 @@ def _numeric(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def anonymous(nifti: bytes) -> bytes:
-    """Blank the texts of a NIfTI-1 header: dcm2niix writes times and comments there.
+def anonymous(nifti: bytearray) -> bytearray:
+    """Blank, in place, the texts of a NIfTI-1 header: dcm2niix writes times and comments there.
 
     Raises:
         VoxelwayError: D-CONVERT when it is no plain NIfTI-1 file.
@@ -195,14 +195,13 @@ def anonymous(nifti: bytes) -> bytes:
     sound = len(nifti) > 352 and struct.unpack("<i", nifti[:4])[0] == 348
     if not sound or nifti[344:347] != b"n+1" or any(nifti[348:352]):
         raise VoxelwayError("D-CONVERT", "dcm2niix wrote no plain NIfTI-1 file")
-    header = bytearray(nifti[:352])
     # data_type and db_name; descrip and aux_file; intent_name
     for start, stop in ((4, 32), (148, 252), (328, 344)):
-        header[start:stop] = bytes(stop - start)
-    return bytes(header) + nifti[352:]
+        nifti[start:stop] = bytes(stop - start)
+    return nifti
 
 
-def write_nifti(nifti: bytes, path: Path, level: int) -> None:
+def write_nifti(nifti: bytes | bytearray, path: Path, level: int) -> None:
     """Write compressed, whole, and the same bytes each time."""
     with (
         files.atomic(path) as part,

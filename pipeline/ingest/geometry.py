@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import VoxelwayError
+from pipeline.images import MIN_SLICES
 from pipeline.ingest import slices as pixels_of
 from pipeline.ingest.source import Geometry, Source
 
@@ -22,7 +23,23 @@ EQUAL, NEAR = 0.999, 0.9
 Array = NDArray[np.float64]
 
 
-def check(nifti: bytes, source: Source, suffix: str, slices: int) -> dict[str, Any]:
+def usable(nifti: bytes | bytearray, where: str) -> None:
+    """Refuse what no stage can work on; a converted image is right-angled and finite already.
+
+    Raises:
+        VoxelwayError: E-IMG-SLICES, E-IMG-EMPTY.
+    """
+    image = _load(nifti)
+    if min(image.shape) < MIN_SLICES:
+        told = _times(tuple(image.shape))
+        what = f"Size {told}, at least {MIN_SLICES} voxels a side are needed"
+        raise VoxelwayError("E-IMG-SLICES", what, where=where)
+    values = image.dataobj.get_unscaled()
+    if values.min() == values.max():
+        raise VoxelwayError("E-IMG-EMPTY", f"All voxels are {values.max():g}", where=where)
+
+
+def check(nifti: bytes | bytearray, source: Source, suffix: str, slices: int) -> dict[str, Any]:
     """Compare a converted image with the headers that it came from.
 
     Args:
@@ -65,12 +82,12 @@ def check(nifti: bytes, source: Source, suffix: str, slices: int) -> dict[str, A
     }
 
 
-def _load(nifti: bytes) -> Any:
+def _load(nifti: bytes | bytearray) -> Any:
     import nibabel as nib
 
     try:
         image = nib.Nifti1Image.from_stream(io.BytesIO(nifti))
-        np.asarray(image.dataobj[..., -1])
+        image.dataobj[..., -1]
     except Exception as error:
         raise _differs(f"the image can't be read back ({type(error).__name__})") from error
     return image

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import images
 from pipeline.errors import Exit, VoxelwayError
-from pipeline.ingest import archives, convert, tool
+from pipeline.ingest import archives, convert, geometry, tool
 from pipeline.ingest.source import Source, read_sources
 from pipeline.task import UnitTask
 
@@ -50,25 +49,27 @@ def run_unit(task: UnitTask, prepared: str) -> None:
 
 def _convert(task: UnitTask, suffix: str, source: Source) -> None:
     path = task.results.image(NAME, task.unit, suffix)
-    convert_one(task, source, path)
-    images.check_image(images.read_image(path), path.name)
+    convert_one(task, source, path, usable=True)
 
 
-def convert_one(task: UnitTask, source: Source, path: Path) -> None:
+def convert_one(task: UnitTask, source: Source, path: Path, *, usable: bool = False) -> None:
     """Convert one image and write it with its sidecar.
 
     Args:
         task: gets the warnings.
         source: record of the index.
         path: ``.nii.gz`` of the image.
+        usable: whether to refuse what later stages do.
 
     Raises:
-        VoxelwayError: as :func:`pipeline.ingest.convert.convert`.
+        VoxelwayError: as :func:`pipeline.ingest.convert.convert`, E-IMG-*.
     """
     log = task.results.private / "logs" / f"{task.unit.name}_{source.suffix}.log"
     with archives.unpacked(source) as plain:
         done = convert.convert(plain, task.params, log)
         task.inputs = {f"series {source.series}": _digest(plain)}
+    if usable:
+        geometry.usable(done.nifti, path.name)
     for text in done.warnings:
         task.warn(f"{source.suffix}: {text}")
     convert.write_nifti(done.nifti, path, int(task.params["compression"]))
