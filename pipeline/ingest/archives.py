@@ -34,10 +34,14 @@ MOST_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Member:
-    """One file within an archive; ``stream`` can be read once, forwards, before the next member."""
+    """One file within an archive; ``stream`` can be read once, forwards, before the next member.
+
+    Where there is none, ``fault`` tells why.
+    """
 
     place: Place
     stream: IO[bytes] | None
+    fault: str = ""
 
 
 def is_archive(path: str) -> bool:
@@ -62,7 +66,7 @@ def read_archive(path: str) -> list[Header | Reject]:
     except Exception as error:
         what = f"The archive can't be read ({type(error).__name__}){_after(found)}"
         return [Reject(path, "D-UNREADABLE", what)]
-    return list(found.values())
+    return list(found.values()) or [Reject(path, "D-UNREADABLE", "The archive holds no file")]
 
 
 def _after(found: dict[str, Header | Reject]) -> str:
@@ -72,7 +76,7 @@ def _after(found: dict[str, Header | Reject]) -> str:
 def _read(member: Member) -> Header | Reject:
     place = member.place
     if member.stream is None:
-        return place.reject("D-UNREADABLE", "The archive holds it encrypted")
+        return place.reject("D-UNREADABLE", member.fault)
     if is_archive(place.member):
         what = "An archive within an archive; unpack the outer one"
         return place.reject("D-UNREADABLE", what)
@@ -87,7 +91,9 @@ def _read(member: Member) -> Header | Reject:
             shutil.copyfileobj(member.stream, whole, 1 << 20)
             whole.seek(0)
             return read_stream(place, cast(BinaryIO, whole))
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        if not isinstance(member.stream, zipfile.ZipExtFile):
+            raise  # a tar can't be read on behind it
         what = f"The archive holds it damaged ({type(error).__name__})"
         return place.reject("D-UNREADABLE", what)
 
@@ -109,9 +115,15 @@ def _zipped(path: str) -> Iterator[Member]:
             stamp = int("".join(f"{part:02d}" for part in info.date_time))
             place = Place(path, info.file_size, stamp, info.filename)
             if info.flag_bits & 1:
-                yield Member(place, None)
+                yield Member(place, None, "The archive holds it encrypted")
                 continue
-            with archive.open(info) as stream:
+            try:
+                stream = archive.open(info)
+            except (zipfile.BadZipFile, NotImplementedError) as error:
+                what = f"The archive holds it damaged ({type(error).__name__})"
+                yield Member(place, None, what)
+                continue
+            with stream:
                 yield Member(place, stream)
 
 

@@ -215,9 +215,11 @@ def _read(place: Place, stream: BinaryIO) -> Header | Reject:
         return place.reject("D-TRUNCATED", "The file ends within its header")
     except RecursionError:
         return place.reject("D-UNREADABLE", "The file nests its sequences without end")
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         # pydicom meets damaged files with exceptions of many kinds; none may stop the others.
         # The text of the exception may quote the file, so only its kind is told.
         kind = type(error).__name__

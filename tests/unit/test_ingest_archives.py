@@ -143,6 +143,27 @@ def test_encrypted_members_are_reported(tmp_path: Path) -> None:
     assert len(found) == 10 and "encrypted" in found[0].message  # type: ignore[union-attr]
 
 
+def test_damaged_member_of_a_zip_costs_only_itself(tmp_path: Path) -> None:
+    path = packed(tmp_path, "zip")
+    content = bytearray(path.read_bytes())
+    second = content.find(b"PK\x03\x04", 4)
+    content[second] = 0
+    third = content.find(b"PK\x03\x04", second + 4)
+    content[third + 200] ^= 0x10
+    path.write_bytes(content)
+    found = archives.read_archive(str(path))
+    assert [isinstance(item, Header) for item in found] == [True, False, False, *[True] * 7]
+    codes = [item.code for item in found if isinstance(item, Reject)]
+    assert set(codes) <= {"D-UNREADABLE", "D-TRUNCATED"}
+
+
+def test_archive_without_files_is_reported(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w"):
+        pass
+    (only,) = archives.read_archive(str(tmp_path / "a.zip"))
+    assert isinstance(only, Reject) and "no file" in only.message
+
+
 def test_series_whose_archive_changed_is_refused(tmp_path: Path) -> None:
     path = packed(tmp_path, "zip")
     results = Results(tmp_path / "results")
