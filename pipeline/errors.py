@@ -65,6 +65,7 @@ CODES: dict[str, Code] = {
     "E-SIGNAL": Code(_R, "the image holds too little signal for a sound estimate"),
     # earlier stages, models
     "E-QC-EXCLUDED": Code(_R, "left out by a decision at the QC page"),
+    "E-CRASH": Code(_R, "the process ended again and again at this session"),
     "E-UPSTREAM": Code(_R, "an earlier stage of this subject did not finish"),
     "E-TRAIN-DATA": Code(_R, "too few subjects to train on"),
     "E-TRAIN-SPLIT": Code(_R, "a subject is trained on and judged on"),
@@ -101,6 +102,7 @@ CODES: dict[str, Code] = {
     "D-GEOMETRY": Code(_R, "the converted image does not agree with the headers"),
     "D-BURNED-IN": Code(_R, "the pixels may show the patient's name"),
     "D-MOSAIC": Code(_R, "a mosaic, whose slices only private elements describe"),
+    "D-FACE": Code(_R, "the image may show a face that can't be taken out"),
     "D-SAME-ID": Code(_R, "one PatientID stands for several people"),
     "D-LOCALIZER": Code(_R, "a localizer, left out"),
     "D-DERIVED": Code(_R, "a derived image, left out"),

@@ -1,7 +1,9 @@
 """Registry of methods: one module a method under ``pipeline/STAGE/methods``.
 
 A method module has a function ``create(params, model)`` that returns the stage's callable, and a
-constant ``LEARNED`` that says whether it needs a model bundle. Adding a method is adding a file.
+constant ``LEARNED`` that says whether it needs a model bundle; ``LIGHT = True`` that this is loaded
+in no time, so that nothing is gained by work on several subjects in one process. Adding a method is
+adding a file.
 """
 
 from __future__ import annotations
@@ -42,12 +44,28 @@ def learned(stage: str, method: str) -> bool:
     Raises:
         VoxelwayError: E-METHOD when the stage has no such method.
     """
+    found = _constant(stage, method, "LEARNED")
+    if found is None:
+        raise ValueError(f"{method} of {stage} does not say whether it is LEARNED")
+    return found
+
+
+def heavy(stage: str, method: str) -> bool:
+    """Whether a method loads a model that takes its time.
+
+    Raises:
+        VoxelwayError: E-METHOD when the stage has no such method.
+    """
+    return learned(stage, method) and not _constant(stage, method, "LIGHT")
+
+
+def _constant(stage: str, method: str, name: str) -> bool | None:
     module_name(stage, method)
     path = Path(__file__).parent / stage / "methods" / f"{method}.py"
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LEARNED":
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return bool(ast.literal_eval(node.value))
-    raise ValueError(f"{path} does not say whether it is LEARNED")
+    return None
 
 
 def create(stage: str, method: str, params: Mapping[str, Any], model: Path | None = None) -> Any:

@@ -157,13 +157,25 @@ class Results:
         """Status of one unit in one stage; the output that the workflow watches."""
         return self.derivatives(stage) / unit.folder / f"{unit.name}_status.json"
 
-    def log(self, rule: str, unit: Unit | None = None) -> Path:
-        """Log of one job."""
-        return self.root / "logs" / rule / f"{unit.name if unit else 'all'}.log"
+    def made(self, stage: str, unit: Unit) -> Path:
+        """What the unit's results of a stage were made from: tells whether they still hold."""
+        return self.derivatives(stage) / unit.folder / f"{unit.name}_made.json"
 
-    def benchmark(self, rule: str, unit: Unit | None = None) -> Path:
+    def shard(self, stage: str, name: str) -> Path:
+        """Stands when every unit of a shard has its status: what the workflow watches there."""
+        return self.derivatives(stage) / "shards" / name
+
+    def begun(self, stage: str, unit: Unit) -> Path:
+        """How often a job on several units began this one; stands while it is worked on."""
+        return self.derivatives(stage) / unit.folder / f"{unit.name}_begun.json"
+
+    def log(self, rule: str, job: Unit | str = "all") -> Path:
+        """Log of one job: on a unit, on a shard by its name, on the cohort."""
+        return self.root / "logs" / rule / f"{_job(job)}.log"
+
+    def benchmark(self, rule: str, job: Unit | str = "all") -> Path:
         """Seconds and memory of one job."""
-        return self.root / "benchmarks" / rule / f"{unit.name if unit else 'all'}.tsv"
+        return self.root / "benchmarks" / rule / f"{_job(job)}.tsv"
 
     def model(self, stage: str, name: str) -> Path:
         """Bundle that this cohort trained, or a template."""
@@ -194,6 +206,10 @@ class Results:
     def dicom_report(self, unit: Unit) -> Path:
         """DICOM structured report of one unit's volumes."""
         return self.derivatives("export") / unit.folder / f"{unit.name}_volumes.dcm"
+
+
+def _job(job: Unit | str) -> str:
+    return job.name if isinstance(job, Unit) else job
 
 
 def sidecar(path: Path) -> Path:

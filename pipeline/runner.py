@@ -6,16 +6,20 @@ import json
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline import __version__, decisions, files, models, status
+from pipeline import __version__, decisions, files, made, models, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
 from pipeline.methods import stage_code
-from pipeline.paths import LATER, Results, Unit, sidecar
+from pipeline.paths import LATER, STAGES, Results, Unit, sidecar
 from pipeline.task import UnitTask
+
+#: A unit of several whose work ended the process this often is given up, so that others go on.
+MOST_DEATHS = 3
 
 
 class Stage(Protocol):
@@ -62,42 +66,101 @@ def seed_everything(seed: int) -> None:
 
 
 def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
-    """Run a stage for each unit and write its status.
+    """Run a stage for each unit and write its status; what stands and still holds is passed over.
 
     Refused input (exit 3) and faults of our own stop the unit only. Failures of the outside
-    (exit 4: disk, memory, programs) end the call without a status, so that it is run again.
+    (exit 4: disk, memory, programs) end the call without a status, so that it is run again; then
+    units that are done are passed over, and one whose work ended the process comes last.
     """
-    code = stage_code(stage.NAME, setup.params)
-    model = models.digest(setup.model)
+    call = _Call(stage, setup, several=len(units) > 1)
     _describe(setup.results, stage.NAME)
-    decided = decisions.of(setup.results)
-    prepared: Any = None
-    outcomes: list[status.State] = []
-    for unit in units:
-        task = UnitTask(
-            stage.NAME,
-            setup.params,
-            code,
-            model,
-            base=setup.results.root,
-            results=setup.results,
-            unit=unit,
-        )
-        clear(setup.results, stage.NAME, unit)
-        against = decided.against(unit, stage.NAME)
-        blocker = status.blocked_by(setup.results, unit, stage.REQUIRES)
-        if against is not None:
-            outcome = _excluded(task, against)
-        elif blocker is not None:
-            outcome = _skipped(task, blocker)
-        else:
-            seed_everything(int(setup.params.get("seed", 0)))
-            if prepared is None:
-                prepared = stage.prepare(setup.params, setup.model)
-            outcome = _attempt(stage, task, prepared)
-        status.write(setup.results, unit, outcome)
-        outcomes.append(outcome.status)
+    outcomes = [call.run(unit) for unit in sorted(units, key=call.deaths)]
     return Exit.DONE if setup.keep_going else verdict([state == "ok" for state in outcomes])
+
+
+class _Call:
+    """One call of a stage: what its units share is loaded when the first one needs it."""
+
+    def __init__(self, stage: Stage, setup: Setup, *, several: bool) -> None:
+        self.stage, self.setup, self.several = stage, setup, several
+        self.code = stage_code(stage.NAME, setup.params)
+        self.model = models.digest(setup.model)
+        self.decided = decisions.of(setup.results)
+        self.loaded: Any = None
+
+    def deaths(self, unit: Unit) -> int:
+        """How often a process ended while it worked on this unit."""
+        path = self.setup.results.begun(self.stage.NAME, unit)
+        try:
+            return int(files.read_json(path)["times"]) if path.is_file() else 0
+        except (VoxelwayError, KeyError, TypeError, ValueError):
+            return 1
+
+    def run(self, unit: Unit) -> status.State:
+        """Work on one unit, or pass it over; write its status."""
+        results, name = self.setup.results, self.stage.NAME
+        now = made.basis(
+            results, unit, name, self.setup.params, code=self.code, model=self.model,
+            decision=self.decided.mark(unit, name),
+        )  # fmt: skip
+        before = made.read(results, unit, name)
+        kept = made.still(results, name, before, now)
+        if kept is not None:
+            print(f"{unit.name}: stands as it would come out, passed over", file=sys.stderr)
+            status.write(results, unit, kept)
+            return kept.status
+        clear(results, name, unit)
+        outcome = self._outcome(unit)
+        if outcome.status == "ok":
+            made.write(results, unit, now, outcome)
+        status.write(results, unit, outcome)
+        return outcome.status
+
+    def _outcome(self, unit: Unit) -> status.Status:
+        results, name = self.setup.results, self.stage.NAME
+        task = UnitTask(
+            name, self.setup.params, self.code, self.model,
+            base=results.root, results=results, unit=unit,
+        )  # fmt: skip
+        against = self.decided.against(unit, name)
+        if against is not None:
+            return _excluded(task, against)
+        blocker = status.blocked_by(results, unit, self.stage.REQUIRES)
+        if blocker is not None:
+            return _skipped(task, blocker)
+        with self._watched(unit) as deaths:
+            if deaths >= MOST_DEATHS:
+                what = f"The process ended {deaths} times while it worked on this session"
+                hint = "The job's logs and the scheduler tell why; rate the stage `rerun` to retry"
+                told = VoxelwayError("E-CRASH", what, where=unit.name, hint=hint)
+                return _status(task, "failed", told.code, told.message)
+            seed_everything(int(self.setup.params.get("seed", 0)))
+            if self.loaded is None:
+                self.loaded = self.stage.prepare(self.setup.params, self.setup.model)
+            return _attempt(self.stage, task, self.loaded)
+
+    @contextmanager
+    def _watched(self, unit: Unit) -> Iterator[int]:
+        """Leave a mark that a process which dies can't remove, where other units wait behind.
+
+        An orderly end is no death of this unit's: a time limit, a full disk, Ctrl-C.
+        """
+        if not self.several:
+            yield 0
+            return
+        path, before = self.setup.results.begun(self.stage.NAME, unit), self.deaths(unit)
+        files.write_json(path, {"times": before + 1})
+        try:
+            yield before
+        except VoxelwayError as error:
+            if error.code == "E-MEMORY":
+                raise
+            files.write_json(path, {"times": before})
+            raise
+        except BaseException:
+            files.write_json(path, {"times": before})
+            raise
+        path.unlink(missing_ok=True)
 
 
 def _describe(results: Results, stage: str) -> None:
@@ -121,14 +184,14 @@ def clear(results: Results, stage: str, unit: Unit) -> None:
     """
     for later in LATER[stage]:
         results.status(later, unit).unlink(missing_ok=True)
+    outputs = set(made.read(results, unit, stage).outputs)
+    results.made(stage, unit).unlink(missing_ok=True)
     try:
         before = status.read(results, unit, stage)
     except (VoxelwayError, TypeError):
         before = None
-    if before is None:
-        return
     results.status(stage, unit).unlink(missing_ok=True)
-    for name in before.outputs:
+    for name in sorted(outputs | set(before.outputs if before else ())):
         path = results.root / name
         path.unlink(missing_ok=True)
         sidecar(path).unlink(missing_ok=True)
@@ -143,9 +206,22 @@ def _attempt(stage: Stage, task: UnitTask, prepared: Any) -> status.Status:
             traceback.print_exc()
         if coded.exit == Exit.OUTSIDE and coded.code != "E-INTERNAL":
             raise coded from error
+        if coded.code == "E-IMG-CHANGED":
+            coded = _to_mend(task, coded)
         print(f"{task.unit.name}: {coded}", file=sys.stderr)
         return _status(task, "failed", coded.code, coded.message)
     return _status(task, "ok")
+
+
+def _to_mend(task: UnitTask, error: VoxelwayError) -> VoxelwayError:
+    """Have the stage that wrote a damaged file run again with the next run."""
+    for stage in STAGES:
+        folder = task.results.anat(stage, task.unit).parent
+        if stage != task.stage and Path(error.where).is_relative_to(folder):
+            made.spoil(task.results, task.unit, stage)
+            hint = f"It was changed after it was written; the next run makes {stage} anew"
+            return VoxelwayError(error.code, error.what, where=error.where, hint=hint)
+    return error
 
 
 def _skipped(task: UnitTask, blocker: status.Status) -> status.Status:

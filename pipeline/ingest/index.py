@@ -182,11 +182,19 @@ def _judge(known: Cache, results: Results, params: Mapping[str, Any]) -> Index:
     registry.assign_shards(units, params["shard_size"])
     registry.write(results)
     _forget_units(results, set(units))
-    for unit, rows in sorted(units.items()):
-        entry = registry.subjects[unit.subject]
-        shard = entry.shards[unit.session]
-        index.rows += [dataclasses.replace(row, split=entry.split, shard=shard) for row in rows]
+    index.rows = [
+        dataclasses.replace(row, **_given(registry, unit))
+        for unit, rows in sorted(units.items())
+        for row in rows
+    ]
     return index
+
+
+def _given(registry: Registry, unit: Unit) -> dict[str, Any]:
+    """What a row has from the registry."""
+    entry, session = registry.subjects[unit.subject], unit.session
+    shard, place_in_it = entry.shards[session], entry.places.get(session, 0)
+    return {"split": entry.split, "shard": shard, "place": place_in_it}
 
 
 def examine(

@@ -38,11 +38,16 @@ class Row:
     split: str
     shard: int
     digest: str
+    place: int = 0
 
     @property
     def unit(self) -> Unit:
         """The unit that this image belongs to."""
         return Unit(self.subject, self.session)
+
+    def shard_name(self, size: int) -> str:
+        """Name of the job on at most ``size`` units that this one belongs to; it never changes."""
+        return f"{self.shard:05d}x{self.place // size:03d}of{size}"
 
 
 COLUMNS = tuple(item.name for item in dataclasses.fields(Row))
@@ -132,12 +137,7 @@ def split_of(rows: Iterable[Row], unit: Unit) -> str:
     Raises:
         VoxelwayError: E-MANIFEST when the unit is not in the manifest.
     """
-    return _first(rows, unit).split
-
-
-def shard_of(rows: Iterable[Row], unit: Unit) -> int:
-    """Number of the shard that a unit is worked on in."""
-    return _first(rows, unit).shard
+    return first(rows, unit).split
 
 
 def voxels_of(rows: Sequence[Row], unit: Unit) -> int:
@@ -145,7 +145,12 @@ def voxels_of(rows: Sequence[Row], unit: Unit) -> int:
     return max((row.voxels for row in rows if row.unit == unit), default=0)
 
 
-def _first(rows: Iterable[Row], unit: Unit) -> Row:
+def first(rows: Iterable[Row], unit: Unit) -> Row:
+    """A row of the unit.
+
+    Raises:
+        VoxelwayError: E-MANIFEST when it has none.
+    """
     for row in rows:
         if row.unit == unit:
             return row

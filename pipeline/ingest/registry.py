@@ -19,11 +19,12 @@ from pipeline.paths import Results, Unit
 
 @dataclass
 class Subject:
-    """One subject: its split, and per study date the session and its shard."""
+    """One subject: its split, per study date the session, per session the shard and place."""
 
     split: str
     sessions: dict[str, str] = field(default_factory=dict)
     shards: dict[str, int] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -85,6 +86,7 @@ class Registry:
         new = [u for u in sorted(units) if u.session not in self.subjects[u.subject].shards]
         for n, unit in enumerate(new):
             self.subjects[unit.subject].shards[unit.session] = start + n // size
+            self.subjects[unit.subject].places[unit.session] = n % size
 
 
 def draw(patients: Mapping[str, str], shares: Mapping[str, float], seed: int) -> dict[str, str]:

@@ -6,6 +6,7 @@ with lines `STAGE SUBJECT` makes a stage refuse a subject; `crash` makes it end 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -17,12 +18,12 @@ from pipeline.paths import Results, Unit
 from pipeline.runner import clear
 
 
-def row(subject: str, split: str) -> Row:
+def row(subject: str, split: str, shard: int, place: int) -> Row:
     return Row(
         subject=subject, session="01", series="s" + subject, suffix="T1w", modality="MR",
         manufacturer="Phantom", field_strength=3.0, rows=100, columns=100, slices=100,
         spacing_x=1.0, spacing_y=1.0, spacing_z=1.0, thickness=1.0, files=100, voxels=10**6,
-        split=split, shard=0, digest="d",
+        split=split, shard=shard, digest="d", place=place,
     )  # fmt: skip
 
 
@@ -31,9 +32,14 @@ def index(dicom: Path, results: Results) -> None:
         raise VoxelwayError("E-DCM-NONE", "None of the 1 files is a DICOM image")
     known = {}
     if results.manifest.is_file():
-        known = {item.subject: item.split for item in read_manifest(results.manifest)}
+        known = {item.subject: item for item in read_manifest(results.manifest)}
     subjects = sorted(path.name for path in dicom.iterdir())
-    rows = [row(name, known.get(name, "test" if known else "train")) for name in subjects]
+    shard = 1 + max((item.shard for item in known.values()), default=-1)
+    new = [name for name in subjects if name not in known]
+    arrived = {
+        name: row(name, "test" if known else "train", shard, n) for n, name in enumerate(new)
+    }
+    rows = [known.get(name) or arrived[name] for name in subjects]
     for item in rows:
         listing = {path.name: path.stat().st_size for path in (dicom / item.subject).iterdir()}
         files.write_text_if_changed(results.unit_source(item.unit), json.dumps(listing))
@@ -88,7 +94,11 @@ def main(argv: list[str]) -> None:
     elif "--unit" in rest:
         folder = rest[rest.index("--results") + 1] if "--results" in rest else rest[0]
         name = verb.removesuffix("-seg")
-        stage(name, Results(Path(folder)), Unit.parse(rest[rest.index("--unit") + 1]), orders)
+        units = itertools.takewhile(
+            lambda text: text.startswith("sub-"), rest[rest.index("--unit") + 1 :]
+        )
+        for text in units:
+            stage(name, Results(Path(folder)), Unit.parse(text), orders)
     elif verb == "report":
         cohort(Results(Path(rest[0])))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline import runner, status
+from pipeline import decisions, files, runner, status
 from pipeline.errors import Exit, VoxelwayError
+from pipeline.ingest import manifest
 from pipeline.paths import Results, Unit, sidecar
 from pipeline.task import UnitTask
 
@@ -25,7 +26,7 @@ class Doubling:
     NAME = "denoise"
     REQUIRES: tuple[str, ...] = ("preprocess",)
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
         self.loads = 0
 
@@ -132,3 +133,120 @@ def test_unit_names() -> None:
     assert Unit.parse("sub-a_ses-1") == Unit.parse("sub-a/ses-1") == Unit("a", "1")
     with pytest.raises(ValueError):
         Unit.parse("a_1")
+
+
+def test_what_stands_is_passed_over(results: Results) -> None:
+    run(Doubling(), results)
+    before = {unit: status.read(results, unit, "denoise") for unit in (GOOD, BAD, LATE)}
+    written = results.image("denoise", GOOD, "T1w").stat().st_mtime_ns
+    results.status("denoise", BAD).unlink()  # as the workflow does before a job
+    stage = Doubling(ZeroDivisionError("is not asked"))
+    assert run(stage, results) == Exit.DONE
+    assert stage.loads == 0
+    assert {unit: status.read(results, unit, "denoise") for unit in before} == before
+    assert results.image("denoise", GOOD, "T1w").stat().st_mtime_ns == written
+
+
+def _lose(results: Results) -> None:
+    results.image("denoise", BAD, "T1w").unlink()
+
+
+def _damage(results: Results) -> None:
+    path = results.image("denoise", BAD, "T1w")
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _lose_sidecar(results: Results) -> None:
+    sidecar(results.image("denoise", BAD, "T1w")).unlink()
+
+
+def _rate(results: Results) -> None:
+    row = ["bad", "01", "denoise", "rerun", "", "", "2026-01-01"]
+    files.write_tsv(
+        results.decisions, decisions.COLUMNS, [dict(zip(decisions.COLUMNS, row, strict=True))]
+    )
+
+
+def _another_input(results: Results) -> None:
+    outputs = {"derivatives/preprocess/x.nii.gz": "0" * 64}
+    found = status.Status("bad", "01", "preprocess", "ok", outputs=outputs)
+    status.write(results, BAD, found)
+
+
+@pytest.mark.parametrize("change", [_lose, _damage, _lose_sidecar, _rate, _another_input])
+def test_only_the_unit_whose_basis_changed_is_made_again(
+    results: Results, change: Callable[[Results], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(Doubling(), results)
+    change(results)
+    stage = Doubling()
+    assert run(stage, results) == Exit.DONE
+    assert stage.loads == 1
+    told = capsys.readouterr().err
+    assert "sub-good_ses-01: stands" in told and "sub-late_ses-01: stands" in told
+    assert "sub-bad_ses-01: stands" not in told
+    assert sidecar(results.image("denoise", BAD, "T1w")).is_file()
+
+
+def test_other_parameters_make_all_again(results: Results) -> None:
+    run(Doubling(), results)
+    stage = Doubling()
+    setup = runner.Setup(results, {"method": "nlm", "seed": 1})
+    assert runner.run_units(stage, [GOOD, BAD, LATE], setup) == Exit.DONE
+    assert stage.loads == 1
+
+
+def test_a_unit_that_ends_the_process_comes_last_and_is_given_up(results: Results) -> None:
+    """The others of its job go on; no clean-up runs in a process that is killed."""
+    files.write_json(results.begun("denoise", BAD), {"times": 1})
+    seen: list[Unit] = []
+
+    class Seen(Doubling):
+        def run_unit(self, task: UnitTask, prepared: int) -> None:
+            seen.append(task.unit)
+            super().run_unit(task, prepared)
+
+    assert run(Seen(), results) == Exit.DONE
+    assert seen == [GOOD, LATE, BAD]
+    assert not results.begun("denoise", BAD).exists()
+
+    files.write_json(results.begun("denoise", BAD), {"times": runner.MOST_DEATHS})
+    results.made("denoise", BAD).unlink()
+    assert run(Seen(), results) == Exit.SOME
+    found = status.read(results, BAD, "denoise")
+    assert found is not None and found.code == "E-CRASH"
+    assert seen == [GOOD, LATE, BAD]
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [(SystemExit(143), 0), (KeyboardInterrupt(), 0), (OSError(28, "full"), 0), (MemoryError(), 1)],
+)
+def test_an_orderly_end_is_not_held_against_the_unit(
+    results: Results, error: BaseException, times: int
+) -> None:
+    with pytest.raises((VoxelwayError, SystemExit, KeyboardInterrupt)):
+        run(Doubling(error), results)
+    assert files.read_json(results.begun("denoise", BAD))["times"] == times
+
+
+def test_a_damaged_input_is_made_anew_by_the_next_run(results: Results) -> None:
+    row = manifest.Row("good", "01", "1", "T1w", "MR", "", None, 6, 6, 6, 1, 1, 1, 1, 6, 216,
+                       "test", 2, "d", 5)  # fmt: skip
+    manifest.write_manifest(results.manifest, [row])
+    task = UnitTask("preprocess", {}, base=results.root, results=results, unit=GOOD)
+    path = results.image("preprocess", GOOD, "T1w", desc="preproc")
+    task.describe(path)
+    own, other = (
+        results.shard("preprocess", "00002x001of4"),
+        results.shard("preprocess", "00002x000of4"),
+    )
+    for marker in (own, other):
+        files.write_text(marker, "")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert run(Doubling(), results) == Exit.SOME
+    found = status.read(results, GOOD, "denoise")
+    assert found is not None and found.code == "E-IMG-CHANGED"
+    assert "the next run makes preprocess anew" in found.message
+    assert not results.status("preprocess", GOOD).exists()
+    assert not own.exists() and other.exists()

@@ -333,7 +333,7 @@ def test_manifest_is_read_back_and_checked(tmp_path: Path) -> None:
     manifest.write_manifest(path, [other, row])
     assert read_manifest(path) == [row, other]
     assert manifest.contrasts_of([row, other], row.unit) == ["T1w", "T2w"]
-    assert manifest.split_of([row], row.unit) == "val" and manifest.shard_of([row], row.unit) == 0
+    assert manifest.split_of([row], row.unit) == "val"
     assert manifest.voxels_of([row, other], row.unit) == 240
     text = path.read_text()
     for damage, words in (

@@ -87,4 +87,7 @@ def test_a_job_asks_for_more_with_size_and_attempt(stage: str, voxels: int, atte
     assert memory >= 400 * attempt
     assert resources.memory_mb(stage, voxels, attempt + 1) > memory
     assert resources.memory_mb(stage, voxels + 10**7, attempt) > memory
-    assert resources.minutes(stage, voxels, attempt) >= 1
+    once = resources.minutes(stage, [voxels], attempt)
+    assert once >= 1
+    assert resources.minutes(stage, [voxels], attempt + 1) > once
+    assert once < resources.minutes(stage, [voxels] * 16, attempt) <= 16 * once

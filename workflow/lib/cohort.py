@@ -19,6 +19,7 @@ class Cohort:
         for row in rows:
             grouped[row.unit].append(row)
         self.rows = dict(sorted(grouped.items()))
+        self._by_size: dict[int, dict[str, list[Unit]]] = {}
 
     @property
     def units(self) -> list[Unit]:
@@ -28,6 +29,22 @@ class Cohort:
     def split(self, name: str) -> list[Unit]:
         """Units of subjects in the split ``train``, ``val`` or ``test``."""
         return [unit for unit, rows in self.rows.items() if rows[0].split == name]
+
+    def shard(self, unit: Unit, size: int) -> str:
+        """Name of the shard of at most ``size`` units that a unit belongs to; it never changes."""
+        return self.rows[unit][0].shard_name(size)
+
+    def members(self, name: str, size: int) -> list[Unit]:
+        """Units of a shard, sorted."""
+        return self._shards(size).get(name, [])
+
+    def _shards(self, size: int) -> dict[str, list[Unit]]:
+        if size not in self._by_size:
+            found: dict[str, list[Unit]] = defaultdict(list)
+            for unit, rows in self.rows.items():
+                found[rows[0].shard_name(size)].append(unit)
+            self._by_size[size] = dict(found)
+        return self._by_size[size]
 
     def isotropic_voxels(self, unit: Unit) -> int:
         """Voxels of the unit's largest field of view at its finest spacing: the common grid."""

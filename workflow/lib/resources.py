@@ -6,6 +6,7 @@ The factors are peak resident memory a voxel of the common grid, measured on the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -39,7 +40,9 @@ def memory_mb(stage: str, voxels: int, attempt: int) -> int:
     return attempt * (need.base_mb + need.bytes_per_voxel * voxels // 1_000_000)
 
 
-def minutes(stage: str, voxels: int, attempt: int) -> int:
-    """Minutes for one unit; every further attempt asks for as much again."""
+def minutes(stage: str, voxels: Sequence[int], attempt: int) -> int:
+    """Minutes for the units of one job; every further attempt asks for as much again."""
     need = NEEDS[stage]
-    return attempt * round(need.minutes + need.minutes_per_megavoxel * voxels / 1e6)
+    work = sum(need.minutes_per_megavoxel * one / 1e6 for one in voxels)
+    # what is fixed is the start of the process and a slow disk, not work on a unit
+    return attempt * max(1, round(need.minutes * max(1, len(voxels)) ** 0.5 + work))

@@ -10,11 +10,9 @@ from pipeline import decisions
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit
 from workflow.lib import arrivals, cohort, environment, resources as needs, settings
+from workflow.lib.jobs import UNIT, Jobs, sizes
 
 environment.provide_voxelway()
-
-# what one unit's paths look like, with Snakemake's wildcards in place of the labels
-UNIT = Unit("{subject}", "{session}")
 
 
 def refuse(error):
@@ -45,6 +43,7 @@ TEMPLATE = RESULTS.model("register", settings.template_label(SETTINGS))
 wildcard_constraints:
     subject="[0-9A-Za-z]+",
     session="[0-9A-Za-z]+",
+    shard="[0-9]+x[0-9]+of[0-9]+",
 
 
 def indexed():
@@ -52,18 +51,25 @@ def indexed():
     return cohort.load(Path(checkpoints.index.get().output.manifest))
 
 
-def statuses(stage):
-    """Input function: the status of this stage for every unit of the cohort."""
-    return lambda wildcards: [RESULTS.status(stage, unit) for unit in indexed().units]
+JOBS = Jobs(RESULTS, sizes(SETTINGS), indexed)
 
 
-def training_statuses(*splits):
+def target(stage):
+    """Output of a stage's rule: the unit's status, or a mark that all of a shard have theirs."""
+    path = JOBS.target(stage)
+    return touch(path) if JOBS.sharded(stage) else path
+
+
+def every(stage):
+    """Input function: what tells that this stage has ended for every unit of the cohort."""
+    return lambda wildcards: JOBS.targets(stage, indexed().units)
+
+
+def training_images(*splits):
     """Input function: the images that a model is trained on and chosen by."""
-    return lambda wildcards: [
-        RESULTS.status("superres", unit)
-        for split in splits
-        for unit in indexed().split(split)
-    ]
+    return lambda wildcards: JOBS.targets(
+        "superres", [unit for split in splits for unit in indexed().split(split)]
+    )
 
 
 def trained(stage):
@@ -77,26 +83,38 @@ def bundle(stage):
 
 
 def decision_on(stage):
-    """Params function: changes when people decided that this stage of the unit runs again."""
-    return lambda wildcards: DECISIONS.mark(
-        Unit(wildcards.subject, wildcards.session), stage
-    )
+    """Params function: changes when people decided that the stage runs again for a unit."""
+
+    def marks(wildcards):
+        found = {u.name: DECISIONS.mark(u, stage) for u in JOBS.units(stage, wildcards)}
+        return [f"{name}: {mark}" for name, mark in found.items() if mark]
+
+    return marks
 
 
-def voxels(wildcards):
-    """Voxels of the unit's common grid."""
-    unit = Unit(wildcards.subject, wildcards.session)
-    return cohort.load(RESULTS.manifest).isotropic_voxels(unit)
+def names_of_units(stage):
+    """Params function: the units of a job, as `voxelway STAGE --unit` takes them."""
+    return lambda wildcards: [unit.name for unit in JOBS.units(stage, wildcards)]
+
+
+def voxels(stage, wildcards):
+    """Voxels of the common grid of each unit of a job."""
+    known = cohort.load(RESULTS.manifest)
+    return [known.isotropic_voxels(unit) for unit in JOBS.units(stage, wildcards)]
 
 
 def memory(stage):
-    """Resource function: megabytes from the image's size, more with each attempt."""
-    return lambda wildcards, attempt: needs.memory_mb(stage, voxels(wildcards), attempt)
+    """Resource function: megabytes from the size of the images, more with each attempt."""
+    return lambda wildcards, attempt: needs.memory_mb(
+        stage, max(voxels(stage, wildcards), default=0), attempt
+    )
 
 
 def runtime(stage):
-    """Resource function: minutes from the image's size, more with each attempt."""
-    return lambda wildcards, attempt: needs.minutes(stage, voxels(wildcards), attempt)
+    """Resource function: minutes from the size of the images, more with each attempt."""
+    return lambda wildcards, attempt: needs.minutes(
+        stage, voxels(stage, wildcards), attempt
+    )
 
 
 slice_of = partial(settings.slice_of, SETTINGS)

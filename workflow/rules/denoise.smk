@@ -1,12 +1,12 @@
 rule denoise:
     input:
-        RESULTS.status("preprocess", UNIT),
+        JOBS.after("denoise", "preprocess"),
     output:
-        RESULTS.status("denoise", UNIT),
+        target("denoise"),
     log:
-        RESULTS.log("denoise", UNIT),
+        RESULTS.log("denoise", JOBS.name("denoise")),
     benchmark:
-        RESULTS.benchmark("denoise", UNIT)
+        RESULTS.benchmark("denoise", JOBS.name("denoise"))
     conda:
         "../../envs/voxelway.yaml"
     resources:
@@ -16,7 +16,8 @@ rule denoise:
         results=RESULTS.root,
         config=slice_of("denoise"),
         code=code_of("denoise"),
+        units=names_of_units("denoise"),
         decision=decision_on("denoise"),
     shell:
-        "voxelway denoise --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway denoise --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_DENOISE" --keep-going > {log} 2>&1'

@@ -1,11 +1,14 @@
 rule evaluate:
     input:
-        RESULTS.status("preprocess", UNIT),
-        RESULTS.status("denoise", UNIT),
-        RESULTS.status("superres", UNIT),
-        RESULTS.status("register", UNIT),
-        RESULTS.status("synthesize", UNIT),
-        RESULTS.status("segment", UNIT),
+        JOBS.after(
+            "evaluate",
+            "preprocess",
+            "denoise",
+            "superres",
+            "register",
+            "synthesize",
+            "segment",
+        ),
     output:
         RESULTS.status("evaluate", UNIT),
     log:

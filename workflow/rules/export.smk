@@ -1,6 +1,6 @@
 rule export:
     input:
-        RESULTS.status("segment", UNIT),
+        JOBS.after("export", "segment"),
     output:
         RESULTS.status("export", UNIT),
     log:

@@ -1,6 +1,6 @@
 rule preprocess:
     input:
-        RESULTS.status("ingest", UNIT),
+        JOBS.after("preprocess", "ingest"),
     output:
         RESULTS.status("preprocess", UNIT),
     log:

@@ -20,7 +20,7 @@ rule template:
 
 rule train_register:
     input:
-        training_statuses("train", "val"),
+        training_images("train", "val"),
         TEMPLATE / "description.json",
     output:
         # checkpoints stand beside the bundle, undeclared: a retry goes on from them
@@ -47,15 +47,15 @@ rule train_register:
 
 rule register:
     input:
-        RESULTS.status("superres", UNIT),
+        JOBS.after("register", "superres"),
         TEMPLATE / "description.json",
         bundle("register"),
     output:
-        RESULTS.status("register", UNIT),
+        target("register"),
     log:
-        RESULTS.log("register", UNIT),
+        RESULTS.log("register", JOBS.name("register")),
     benchmark:
-        RESULTS.benchmark("register", UNIT)
+        RESULTS.benchmark("register", JOBS.name("register"))
     conda:
         "../../envs/voxelway.yaml"
     resources:
@@ -65,9 +65,10 @@ rule register:
         results=RESULTS.root,
         config=slice_of("register"),
         code=code_of("register"),
+        units=names_of_units("register"),
         decision=decision_on("register"),
         model=MODELS["register"].digest,
     shell:
-        "voxelway register --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway register --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_REGISTER" ${{VOXELWAY_MODEL_REGISTER:+--model "$VOXELWAY_MODEL_REGISTER"}}'
         " --keep-going > {log} 2>&1"

@@ -1,7 +1,6 @@
 rule report:
     input:
-        RESULTS.status("evaluate", UNIT),
-        RESULTS.status("export", UNIT),
+        JOBS.after("report", "evaluate", "export"),
     output:
         RESULTS.status("report", UNIT),
     log:
@@ -27,7 +26,7 @@ rule cohort:
     input:
         RESULTS.manifest,
         RESULTS.quarantine,
-        statuses("report"),
+        every("report"),
     output:
         page=report(
             RESULTS.cohort_page,

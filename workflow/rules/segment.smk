@@ -1,14 +1,12 @@
 rule segment:
     input:
-        RESULTS.status("superres", UNIT),
-        RESULTS.status("register", UNIT),
-        RESULTS.status("synthesize", UNIT),
+        JOBS.after("segment", "superres", "register", "synthesize"),
     output:
-        RESULTS.status("segment", UNIT),
+        target("segment"),
     log:
-        RESULTS.log("segment", UNIT),
+        RESULTS.log("segment", JOBS.name("segment")),
     benchmark:
-        RESULTS.benchmark("segment", UNIT)
+        RESULTS.benchmark("segment", JOBS.name("segment"))
     conda:
         "../../envs/voxelway.yaml"
     resources:
@@ -18,7 +16,8 @@ rule segment:
         results=RESULTS.root,
         config=slice_of("segment"),
         code=code_of("segment"),
+        units=names_of_units("segment"),
         decision=decision_on("segment"),
     shell:
-        "voxelway segment --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway segment --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_SEGMENT" --keep-going > {log} 2>&1'

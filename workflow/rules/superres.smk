@@ -1,12 +1,12 @@
 rule superres:
     input:
-        RESULTS.status("denoise", UNIT),
+        JOBS.after("superres", "denoise"),
     output:
-        RESULTS.status("superres", UNIT),
+        target("superres"),
     log:
-        RESULTS.log("superres", UNIT),
+        RESULTS.log("superres", JOBS.name("superres")),
     benchmark:
-        RESULTS.benchmark("superres", UNIT)
+        RESULTS.benchmark("superres", JOBS.name("superres"))
     conda:
         "../../envs/voxelway.yaml"
     resources:
@@ -16,7 +16,8 @@ rule superres:
         results=RESULTS.root,
         config=slice_of("superres"),
         code=code_of("superres"),
+        units=names_of_units("superres"),
         decision=decision_on("superres"),
     shell:
-        "voxelway superres --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway superres --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_SUPERRES" --keep-going > {log} 2>&1'

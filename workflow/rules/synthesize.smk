@@ -1,6 +1,6 @@
 rule train_synthesize:
     input:
-        training_statuses("train"),
+        training_images("train"),
     output:
         trained("synthesize") / "metadata.json",
     log:
@@ -24,14 +24,14 @@ rule train_synthesize:
 
 rule synthesize:
     input:
-        RESULTS.status("superres", UNIT),
+        JOBS.after("synthesize", "superres"),
         bundle("synthesize"),
     output:
-        RESULTS.status("synthesize", UNIT),
+        target("synthesize"),
     log:
-        RESULTS.log("synthesize", UNIT),
+        RESULTS.log("synthesize", JOBS.name("synthesize")),
     benchmark:
-        RESULTS.benchmark("synthesize", UNIT)
+        RESULTS.benchmark("synthesize", JOBS.name("synthesize"))
     conda:
         "../../envs/voxelway.yaml"
     resources:
@@ -41,9 +41,10 @@ rule synthesize:
         results=RESULTS.root,
         config=slice_of("synthesize"),
         code=code_of("synthesize"),
+        units=names_of_units("synthesize"),
         decision=decision_on("synthesize"),
         model=MODELS["synthesize"].digest,
     shell:
-        "voxelway synthesize --results {params.results:q} --unit sub-{wildcards.subject}_ses-{wildcards.session}"
+        "voxelway synthesize --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_SYNTHESIZE" ${{VOXELWAY_MODEL_SYNTHESIZE:+--model "$VOXELWAY_MODEL_SYNTHESIZE"}}'
         " --keep-going > {log} 2>&1"

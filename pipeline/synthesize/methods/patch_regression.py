@@ -17,6 +17,7 @@ from pipeline.synthesize.network import predict
 from pipeline.synthesize.protocol import Made, Method
 
 LEARNED = True
+LIGHT = True
 
 
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
