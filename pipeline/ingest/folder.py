@@ -84,6 +84,7 @@ def _convert_rest(index: Index, tree: Tree, params: Mapping[str, Any]) -> list[T
         task = UnitTask(stage.NAME, params, code, base=tree.root, results=tree, unit=unit)
         path = tree.rawdata / FOLDER / unit.folder / f"{unit.name}_{source.suffix}.nii.gz"
         try:
+            _may_have_a_face(params)
             stage.convert_one(task, source, path)
         except VoxelwayError as error:
             if error.exit != Exit.REFUSED:
@@ -93,3 +94,14 @@ def _convert_rest(index: Index, tree: Tree, params: Mapping[str, Any]) -> list[T
             count = len(source.files)
             failed.append(_told(error.code, told, unit.subject, source.series, count))
     return failed
+
+
+def _may_have_a_face(params: Mapping[str, Any]) -> None:
+    """Refuse what defacing was not made for: diffusion, function, other parts of the body.
+
+    Raises:
+        VoxelwayError: D-FACE when faces are to be taken out.
+    """
+    if params["deface"]["method"] != "none":
+        hint = "Set ingest.deface.method to none to convert it with its face"
+        raise VoxelwayError("D-FACE", "Only contrasts of the protocol are defaced", hint=hint)

@@ -10,22 +10,25 @@ from typing import Any
 from pipeline.errors import Exit, VoxelwayError
 from pipeline.ingest import archives, convert, geometry, tool
 from pipeline.ingest.source import Source, read_sources
+from pipeline.methods import create
 from pipeline.task import UnitTask
 
 NAME = "ingest"
 REQUIRES: tuple[str, ...] = ()
 
 
-def prepare(params: Mapping[str, Any], model: Path | None) -> str:
-    """Look for dcm2niix.
+def prepare(params: Mapping[str, Any], model: Path | None) -> Any:
+    """Look for dcm2niix; what takes faces out, None when they stay.
 
     Raises:
         VoxelwayError: E-TOOL when it is missing.
     """
-    return tool.program()
+    tool.program()
+    method = params["deface"]["method"]
+    return None if method == "none" else create(NAME, method, params)
 
 
-def run_unit(task: UnitTask, prepared: str) -> None:
+def run_unit(task: UnitTask, prepared: Any) -> None:
     """Convert every image of a unit; one that fails does not stop the others.
 
     Raises:
@@ -33,9 +36,11 @@ def run_unit(task: UnitTask, prepared: str) -> None:
     """
     failures = []
     sources = read_sources(task.results, task.unit)
-    for suffix, source in sources.items():
+    faces = None if prepared is None else Faces(prepared)
+    for suffix in sources if faces is None else prepared.order(list(sources)):
         try:
-            _convert(task, suffix, source)
+            path = task.results.image(NAME, task.unit, suffix)
+            convert_one(task, sources[suffix], path, usable=True, faces=faces)
         except VoxelwayError as error:
             if error.exit != Exit.REFUSED:
                 raise
@@ -47,12 +52,31 @@ def run_unit(task: UnitTask, prepared: str) -> None:
         raise failures[0]
 
 
-def _convert(task: UnitTask, suffix: str, source: Source) -> None:
-    path = task.results.image(NAME, task.unit, suffix)
-    convert_one(task, source, path, usable=True)
+class Faces:
+    """Takes the faces out of the images of one unit; the first head gives the place of the cut."""
+
+    def __init__(self, defacer: Any) -> None:
+        self.defacer = defacer
+        self.head: Any = None
+
+    def remove(self, suffix: str, nifti: bytearray) -> dict[str, Any]:
+        """Deface an image in place; entries of its sidecar."""
+        if self.head is None:
+            self.head = self.defacer.find_head(suffix, nifti)
+        if self.head is None:
+            return {"Defaced": False, "DefaceNote": "skull-stripped before it came"}
+        facts: dict[str, Any] = self.defacer.deface(self.head, suffix, nifti)
+        return facts
 
 
-def convert_one(task: UnitTask, source: Source, path: Path, *, usable: bool = False) -> None:
+def convert_one(
+    task: UnitTask,
+    source: Source,
+    path: Path,
+    *,
+    usable: bool = False,
+    faces: Faces | None = None,
+) -> None:
     """Convert one image and write it with its sidecar.
 
     Args:
@@ -60,6 +84,7 @@ def convert_one(task: UnitTask, source: Source, path: Path, *, usable: bool = Fa
         source: record of the index.
         path: ``.nii.gz`` of the image.
         usable: whether to refuse what later stages do.
+        faces: takes the face out; None leaves it.
 
     Raises:
         VoxelwayError: as :func:`pipeline.ingest.convert.convert`, E-IMG-*.
@@ -70,10 +95,11 @@ def convert_one(task: UnitTask, source: Source, path: Path, *, usable: bool = Fa
         task.inputs = {f"series {source.series}": _digest(plain)}
     if usable:
         geometry.usable(done.nifti, path.name)
+    hidden = {} if faces is None else faces.remove(source.suffix, done.nifti)
     for text in done.warnings:
         task.warn(f"{source.suffix}: {text}")
     convert.write_nifti(done.nifti, path, int(task.params["compression"]))
-    task.describe(path, Suffix=source.suffix, Series=source.series, **done.facts)
+    task.describe(path, Suffix=source.suffix, Series=source.series, **done.facts, **hidden)
 
 
 def _digest(source: Source) -> str:

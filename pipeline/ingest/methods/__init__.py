@@ -1,0 +1,1 @@
+"""Methods of defacing, by the names that ``ingest.deface.method`` takes."""
