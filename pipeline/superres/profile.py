@@ -18,6 +18,9 @@ from pipeline import images
 #: Half-widths of the Gaussian's support, in standard deviations.
 SUPPORT = 2.0
 FWHM = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
+#: Product of time and bandwidth of the pulse, and half of the profile's support in thicknesses.
+RF_BANDWIDTH = 4.0
+RF_SUPPORT = 1.25
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,49 @@ def make_profile(image: sitk.Image, thickness: float | None, shape: str, step: f
     Args:
         image: the acquired image; its coarsest axis is the slices'.
         thickness: slice thickness in mm (full width at half maximum); None takes the spacing.
-        shape: ``gaussian`` or ``box``.
+        shape: ``gaussian``, ``box`` or ``rf``.
         step: the grid's spacing in mm; the profile is sampled at half of it or finer.
     """
     spacing = np.asarray(image.GetSpacing())
     axis = int(np.argmax(spacing))
     width = float(thickness) if thickness else float(spacing[axis])
+    return Profile(axis, *weights(width, shape, step))
+
+
+def weights(
+    width: float, shape: str, step: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Offsets from a slice's middle and their weights, which sum to 1; a point when it is thin.
+
+    ``rf`` is what a sinc pulse under a Hann window excites at small flip angles, the Fourier
+    transform of the pulse (Pauly et al. 1989, doi:10.1016/0022-2364(89)90265-5): slopes instead of
+    a box's edges, and a little of the neighbours.
+
+    Args:
+        width: full width at half maximum, in any unit of length.
+        shape: ``gaussian``, ``box`` or ``rf``.
+        step: the grid's spacing in the same unit.
+    """
     if width <= 1.05 * step:
-        return Profile(axis, np.zeros(1), np.ones(1))
-    half = width / 2.0 if shape == "box" else SUPPORT * width / FWHM
+        return np.zeros(1), np.ones(1)
+    half = {"box": 0.5, "gaussian": SUPPORT / FWHM, "rf": RF_SUPPORT}[shape] * width
     count = 2 * int(np.ceil(half / (step / 2.0))) + 1
     # midpoints of equal parts, so that a box's ends do not count double
     offsets = (np.arange(count) + 0.5) / count * 2.0 * half - half
-    sigma = width / FWHM
-    weights = np.ones(count) if shape == "box" else np.exp(-0.5 * (offsets / sigma) ** 2)
-    return Profile(axis, offsets, weights / weights.sum())
+    values = np.ones(count)
+    if shape == "gaussian":
+        values = np.exp(-0.5 * (offsets * FWHM / width) ** 2)
+    elif shape == "rf":
+        values = _excited(offsets / width)
+    return offsets, values / values.sum()
+
+
+def _excited(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the pulse excites at places in slice thicknesses from the middle."""
+    time = (np.arange(256) + 0.5) / 256 - 0.5
+    pulse = np.sinc(RF_BANDWIDTH * time) * (0.5 + 0.5 * np.cos(2.0 * np.pi * time))
+    phase = 2.0 * np.pi * RF_BANDWIDTH * np.multiply.outer(places, time)
+    return np.asarray(np.cos(phase) @ pulse)
 
 
 def acquire(

@@ -1,0 +1,1 @@
+"""What super-resolution networks are trained on, and to what end."""

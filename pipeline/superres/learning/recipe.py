@@ -1,0 +1,93 @@
+"""How super-resolution networks are trained: losses of a batch, scores of a validation patch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.superres.learning import losses
+from pipeline.training.recipe import Networks, Player
+
+NAME = "superres"
+CRITIC = "critic"
+#: Voxels of a patch above this are judged.
+TISSUE = 0.05
+
+
+class SuperresRecipe:
+    """Trains a network of this stage; with a critic, an adversarial one.
+
+    The critic sees the sharp patch beside the interpolated one, or the restored one beside it, and
+    both sides minimise squares (Mao et al. 2017, doi:10.1109/ICCV.2017.304).
+
+    Args:
+        network: called with (image, condition).
+        terms: entries of ``superres.learning.losses``.
+        critic: of two channels, or None.
+        adversarial: weight of its judgement beside the losses.
+        identity: hash of configuration, code and data.
+    """
+
+    metric = "gain"
+    mode: Literal["min", "max"] = "max"
+
+    def __init__(
+        self, network: nn.Module, terms: Sequence[Mapping[str, Any]], critic: nn.Module | None,
+        adversarial: float, identity: str,
+    ) -> None:  # fmt: skip
+        self.networks: dict[str, nn.Module] = {NAME: network}
+        self.players = [Player(NAME, (NAME,))]
+        self.loss = losses.build(terms)
+        self.adversarial = adversarial
+        self.identity = identity
+        if critic is not None:
+            self.networks[CRITIC] = critic
+            self.players.append(Player(CRITIC, (CRITIC,), betas=(0.5, 0.999)))
+
+    def losses(self, networks: Networks, player: str, batch: Any) -> dict[str, Tensor]:
+        """Losses of one batch."""
+        image, truth = batch["image"], batch["target"]
+        made = networks[NAME](image, batch["condition"])
+        if player == CRITIC:
+            real, false = (_judge(networks, one, truth, image) for one in (truth, made.detach()))
+            return {"loss": ((real - 1).square().mean() + false.square().mean()) / 2}
+        found = self.loss(made, truth)
+        if CRITIC in networks:
+            fooled = (_judge(networks, made, truth, image) - 1).square().mean()
+            found["loss"] = found["loss"] + self.adversarial * fooled
+            found["adversarial"] = fooled.detach()
+        return found
+
+    def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
+        """PSNR in the tissue, and what it gains over the interpolation, dB."""
+        image, truth = batch["image"], batch["target"]
+        made = networks[NAME](image, batch["condition"])
+        tissue = truth > TISSUE
+        before = psnr(interpolated(image, truth), truth, tissue)
+        after = psnr(made, truth, tissue)
+        return {"gain": after - before, "psnr": after}
+
+
+def interpolated(image: Tensor, truth: Tensor) -> Tensor:
+    """What the network is measured against: its input, repeated where that is slices."""
+    image = image[:, :1]
+    if image.shape != truth.shape:
+        image = nn.functional.interpolate(
+            image, size=truth.shape[2:], mode="trilinear", align_corners=False
+        )
+    return image
+
+
+def _judge(networks: Networks, image: Tensor, truth: Tensor, given: Tensor) -> Tensor:
+    found: Tensor = networks[CRITIC](torch.cat([image, interpolated(given, truth)], dim=1))
+    return found
+
+
+def psnr(made: Tensor, truth: Tensor, mask: Tensor) -> float:
+    """Peak signal to noise in dB, the peak at 1; over the mask, or over all where that is empty."""
+    chosen = mask if bool(mask.any()) else torch.ones_like(mask)
+    error = (made.float() - truth)[chosen].square().mean().clamp_min(1e-12)
+    return float(-10.0 * torch.log10(error))

@@ -1,0 +1,151 @@
+"""``voxelway train superres``: a super-resolution network, on a cohort and on folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline import networks
+from pipeline.errors import Exit
+from pipeline.fingerprint import code_fingerprint
+from pipeline.models import training_folder
+from pipeline.restore import cohort, volumes
+from pipeline.restore.volumes import Source, Volume
+from pipeline.superres.learning import kinds
+from pipeline.superres.learning.kinds import Sides
+from pipeline.superres.learning.recipe import CRITIC, NAME, SuperresRecipe
+from pipeline.training import bundle, data
+from pipeline.training.plan import Plan
+from pipeline.training.trainer import Fitted, fit
+
+MODULE = "pipeline.superres.train"
+#: Longest edge of a voxel that is trained on, as a multiple of the shortest.
+ISOTROPIC = 1.5
+
+
+def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
+    """Train by section ``superres`` and write the bundle.
+
+    Checkpoints and logs are in ``OUT.training`` beside it; the same command goes on from them.
+
+    Args:
+        params: section ``superres`` and the seed.
+        out: folder of the bundle.
+        results: results folder whose nearly isotropic images, of the training split, are used
+            beside ``learning.data``; or None.
+
+    Raises:
+        VoxelwayError: E-TRAIN-DATA for too few images, E-TRAIN-SPLIT, E-CONFIG-VALUE and those of
+            :func:`pipeline.training.trainer.fit`.
+    """
+    seed, learning = int(params.get("seed", 0)), params["learning"]
+    plan = Plan.of(params["training"], seed)
+    chosen = kinds.kind_of(params["network"]["architecture"])
+    sides = _sides(learning, results)
+    drawn, held = chosen.samples(sides, params)
+    samples = data.SeededSamples(drawn, seed)
+    held_out = data.SeededSamples(held, seed + 1, len(held))
+    torch.manual_seed(seed)
+    network = networks.build(params["network"]["architecture"], params["network"]["arguments"])
+    critic = networks.build(CRITIC, {"inputs": 2}) if learning["adversarial"] > 0 else None
+    code = code_fingerprint(MODULE)
+    recipe = SuperresRecipe(
+        network, learning["losses"], critic, float(learning["adversarial"]),
+        _identity(params, sides, code),
+    )  # fmt: skip
+    fitted = fit(recipe, samples, held_out, plan, training_folder(out))
+    scores = _scores(recipe, fitted, held_out)
+    bundle.write(out, fitted, recipe.metric, plan, _about(params, sides, scores, code))
+    return Exit.DONE
+
+
+def _sides(learning: Mapping[str, Any], results: Path | None) -> Sides:
+    sources = [Source.of(entry) for entry in learning["data"]]
+    share = float(learning["validation"])
+    train_side, validation = volumes.read_sides(sources, share) if sources else ([], [])
+    if results is not None:
+        one, other = cohort.sides(results, "denoise", "denoised")
+        train_side = train_side + [volume for volume in one if is_sharp(volume)]
+        validation = validation + [volume for volume in other if is_sharp(volume)]
+    volumes.check(train_side, validation)
+    return train_side, validation
+
+
+def is_sharp(volume: Volume) -> bool:
+    """Whether the edges of the voxels are about equal: thick slices can't teach what is between."""
+    return max(volume.spacing) <= ISOTROPIC * min(volume.spacing)
+
+
+def _identity(params: Mapping[str, Any], sides: Sides, code: str) -> str:
+    """Hash of what decides the weights beside the plan."""
+    decisive = {key: params[key] for key in ("network", "learning")}
+    decisive["learning"] = {k: v for k, v in decisive["learning"].items() if k != "data"}
+    subjects = [[one.subject + one.digest for one in side] for side in sides]
+    text = json.dumps([decisive, subjects, code], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _scores(
+    recipe: SuperresRecipe, fitted: Fitted, held_out: data.SeededSamples
+) -> dict[str, bundle.Score]:
+    """Scores of the best weights on the validation patches, with intervals."""
+    network: nn.Module = recipe.networks[NAME]
+    best = {key: torch.from_numpy(v.copy()) for key, v in fitted.weights[NAME].items()}
+    network.load_state_dict(best)
+    network.eval().to("cpu")
+    found: dict[str, list[float]] = {}
+    with torch.no_grad():
+        for number in range(len(held_out)):
+            sample = data.collate([held_out[number]])
+            for name, value in recipe.scores({NAME: network}, sample).items():
+                found.setdefault(name, []).append(value)
+    return {name: bundle.Score.of(values) for name, values in found.items()}
+
+
+def _about(
+    params: Mapping[str, Any], sides: Sides, scores: Mapping[str, bundle.Score], code: str
+) -> bundle.About:
+    chosen, learning = params["network"], params["learning"]
+    architecture, arguments = str(chosen["architecture"]), dict(chosen["arguments"])
+    sets = {entry["name"]: entry["licence"] for entry in learning["data"]}
+    both: Sequence[Volume] = (*sides[0], *sides[1])
+    if any(one.subject.startswith(f"{cohort.NAME}/") for one in both):
+        sets[cohort.NAME] = cohort.LICENCE
+    counts = {
+        "train": len({one.subject for one in sides[0]}),
+        "val": len({one.subject for one in sides[1]}),
+    }
+    return bundle.About(
+        stage=NAME,
+        architectures={NAME: bundle.Architecture(architecture, arguments)},
+        inputs={
+            "contrasts": sorted({one.contrast for one in both}),
+            "random_contrasts": float(learning["contrasts"]),
+            "factors": list(learning["factors"]),
+            "intensity": "robust range of the foreground at 1",
+            "profiles": list(learning["profiles"]),
+            **kinds.kind_of(architecture).inputs(params),
+        },
+        outputs={"image": "the sharp image, on the intensity scale of the input"},
+        subjects=counts,
+        data=[{"name": name, "licence": licence} for name, licence in sets.items()],
+        code=code,
+        scores=scores,
+        title=f"Super-resolution of brain MR ({architecture})",
+        purpose=(
+            "isotropic voxels from thick slices of brain MR. Training pairs are simulated from "
+            "sharp images through slice profiles; no pair was acquired."
+        ),
+        limits=(
+            "lesions and other findings smaller than a slice is thick: what no slice shows can't "
+            "come back",
+            "motion between slices, slices of one image that lie askew",
+            "other organs, CT",
+        ),
+    )
