@@ -45,6 +45,11 @@ class Noise:
     model: str
     background: float | None
 
+    @property
+    def width(self) -> float:
+        """The robust range, image intensity; 1 for an image without noise."""
+        return 100.0 * self.sigma / self.percent if self.percent > 0 else 1.0
+
     def facts(self) -> dict[str, Any]:
         """Entries of the sidecar."""
         return {

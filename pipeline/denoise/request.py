@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
 
 from pipeline.denoise.noise import Noise
 
@@ -20,6 +22,7 @@ class Request:
         noise: its noise.
         strength: factor on the noise level, above 0.
         seed: for methods that draw random numbers.
+        field: local level over the level of the whole, (z, y, x); None where the noise is even.
     """
 
     image: sitk.Image
@@ -27,6 +30,7 @@ class Request:
     noise: Noise
     strength: float
     seed: int = 0
+    field: NDArray[np.float32] | None = None
 
 
 Method = Callable[[Request], sitk.Image]

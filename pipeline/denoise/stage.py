@@ -11,7 +11,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from pipeline import files, images
-from pipeline.denoise import noise
+from pipeline.bundles import METADATA
+from pipeline.denoise import noise, noise_field, uncertainty
 from pipeline.denoise.request import Method, Request
 from pipeline.errors import VoxelwayError
 from pipeline.methods import create
@@ -24,23 +25,40 @@ REQUIRES = ("preprocess",)
 
 @dataclass(frozen=True)
 class Prepared:
-    """Parameters and the method, ready."""
+    """Parameters and the method, ready.
+
+    Attributes:
+        learned: whether it takes a level for each voxel.
+        contrasts: suffixes that it was trained on; empty for a training-free one.
+    """
 
     params: Mapping[str, Any]
     method: Method
+    learned: bool = False
+    contrasts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """An image after denoising, with entries of its sidecar."""
+    """An image after denoising, with entries of its sidecar, and how far off it may be."""
 
     image: sitk.Image
     facts: dict[str, Any]
+    uncertainty: sitk.Image | None = None
 
 
 def prepare(params: Mapping[str, Any], model: Path | None) -> Prepared:
     """Load the method once."""
-    return Prepared(params, create(NAME, params["method"], params, model))
+    method = create(NAME, params["method"], params, model)
+    return Prepared(params, method, model is not None, _contrasts(model))
+
+
+def _contrasts(model: Path | None) -> tuple[str, ...]:
+    """Suffixes that a bundle was trained on."""
+    if model is None:
+        return ()
+    inputs = files.read_json(model / METADATA).get("inputs", {})
+    return tuple(inputs.get("contrasts", ()))
 
 
 def run_unit(task: UnitTask, prepared: Prepared) -> None:
@@ -55,6 +73,16 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
         result = denoise(image, mask, prepared, f"{task.unit.name} {suffix}")
         output = task.results.image(NAME, task.unit, suffix, desc="denoised")
         task.write(result.image, output, **result.facts, **carried(path))
+        if result.uncertainty is not None:
+            beside = task.results.image(NAME, task.unit, suffix, desc="uncertainty")
+            task.write(result.uncertainty, beside)
+        if prepared.contrasts and suffix not in prepared.contrasts and not _left(result):
+            known = ", ".join(prepared.contrasts)
+            task.warn(f"The denoising model was not trained on {suffix} (but on {known})")
+
+
+def _left(result: Denoised) -> bool:
+    return bool(result.facts["LeftAlone"])
 
 
 def _mask_path(task: UnitTask, suffix: str) -> Path:
@@ -86,21 +114,35 @@ def denoise(image: sitk.Image, mask: sitk.Image, prepared: Prepared, where: str)
     if reason:
         facts = {**before.facts(), "NoiseSigmaAfter": before.facts()["NoiseSigma"]}
         return Denoised(image, {**facts, "LeftAlone": True, "Reason": reason})
+    uneven = prepared.learned and params["noise_map"] == "auto"
+    field = noise_field.estimate(image, mask, before) if uneven else None
     seed = int(params.get("seed", 0))
-    request = Request(image, mask, before, float(params["strength"]), seed)
+    request = Request(image, mask, before, float(params["strength"]), seed, field)
     result = prepared.method(request)
     images.check_image(result, where)
+    draws = int(params["uncertainty"])
+    doubt = uncertainty.estimate(request, result, prepared.method, draws) if draws else None
+    return Denoised(result, _facts(request, result, doubt), doubt)
+
+
+def _facts(request: Request, result: sitk.Image, doubt: sitk.Image | None) -> dict[str, Any]:
+    """Entries of the sidecar of an image that was denoised."""
+    image, mask, before = request.image, request.mask, request.noise
     after = noise.estimate(result, mask, before.model)
     inside = images.bool_array(mask)
     removed = (images.array(image) - images.array(result))[inside]
-    facts = {
+    facts: dict[str, Any] = {
         **before.facts(),
         "NoiseSigmaAfter": after.facts()["NoiseSigma"],
         "RemovedSD": float(f"{np.std(removed):.5g}"),
-        "Strength": float(params["strength"]),
+        "Strength": request.strength,
         "LeftAlone": False,
+        **noise_field.facts(request.field, mask),
     }
-    return Denoised(result, facts)
+    if doubt is not None:
+        typical = float(np.sqrt(np.mean(np.square(images.array(doubt)[inside]))))
+        facts["ExpectedRMSE"] = float(f"{typical:.4g}")
+    return facts
 
 
 def _reason_to_leave(found: noise.Noise, params: Mapping[str, Any]) -> str:

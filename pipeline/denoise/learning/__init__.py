@@ -1,0 +1,1 @@
+"""How denoising networks are trained: noise to add, samples, losses, recipe."""

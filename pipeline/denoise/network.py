@@ -1,0 +1,81 @@
+"""A denoising network of a bundle, on an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from pipeline import images, threads
+from pipeline.bundles.networks import load
+from pipeline.denoise.noise import around
+from pipeline.denoise.request import Request
+from pipeline.errors import VoxelwayError
+from pipeline.restore import tiles
+
+NAME = "denoise"
+#: Edge of the tiles and what neighbours share, voxels.
+TILE, OVERLAP = 96, 16
+#: Memory for a voxel of a tile, bytes: features of a few layers at once.
+BYTES_PER_VOXEL = 1200.0
+Values = NDArray[np.float32]
+
+
+class Network:
+    """Loaded once for any number of images.
+
+    Attributes:
+        contrasts: suffixes that it was trained on.
+
+    Raises:
+        VoxelwayError: E-MODEL-MISSING, E-MODEL-CHECKSUM, E-MODEL-INPUT.
+    """
+
+    def __init__(self, bundle: Path) -> None:
+        loaded = load(bundle, NAME)
+        if NAME not in loaded.networks:
+            what = f"The bundle has no network {NAME!r}"
+            raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
+        self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = loaded.networks[NAME].to(self.device).eval()
+        torch.set_num_threads(threads.count())
+
+    def __call__(self, request: Request) -> Values:
+        """The image without noise, (z, y, x), in its own intensities."""
+        values = images.array(request.image)
+        box = around(values != 0, rim=8)
+        result = values.copy()
+        result[box] = self._restored(values[box], _level(request, box), request.noise.width)
+        # an emptied background is no measurement: it stays empty
+        empty = ndimage.binary_opening(values == 0, np.ones((3, 3, 3), dtype=bool))
+        result[empty] = 0.0
+        if request.noise.model == "rician":
+            np.maximum(result, 0.0, out=result)
+        return result
+
+    def _restored(self, values: Values, level: Values, scale: float) -> Values:
+        both = torch.from_numpy(np.stack([values, level]) / np.float32(scale))
+        edge = tiles.fitting(BYTES_PER_VOXEL, 16, TILE, self.device)
+        found = tiles.run(self._tile, both, edge, min(OVERLAP, edge // 4))
+        return found[0].numpy() * np.float32(scale)
+
+    @torch.inference_mode()
+    def _tile(self, both: Tensor) -> Tensor:
+        on_device = both.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            found: Tensor = self.network(on_device[:, :1], on_device[:, 1:])
+        return found
+
+
+def _level(request: Request, box: tuple[slice, ...]) -> Values:
+    """Deviation of the noise that the network is told, for each voxel of the box."""
+    shape = [part.stop - part.start for part in box]
+    level = np.full(shape, request.noise.sigma * request.strength, dtype=np.float32)
+    if request.field is not None:
+        level *= request.field[box]
+    return level

@@ -1,0 +1,159 @@
+"""``voxelway train denoise``: a denoising network, on images of a cohort and of folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import networks
+from pipeline.denoise.learning.draw import LEVELS, Training, Validation
+from pipeline.denoise.learning.noise_model import NoiseModel
+from pipeline.denoise.learning.recipe import NAME, Supervised
+from pipeline.errors import Exit
+from pipeline.fingerprint import code_fingerprint
+from pipeline.models import training_folder
+from pipeline.restore import cohort
+from pipeline.restore.volumes import Source, Volume, check, read_sides
+from pipeline.training import bundle, data
+from pipeline.training.plan import Plan
+from pipeline.training.trainer import Fitted, fit
+
+MODULE = "pipeline.denoise.train"
+
+
+def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
+    """Train by section ``denoise`` and write the bundle.
+
+    Checkpoints and logs are in ``OUT.training`` beside it; the same command goes on from them.
+
+    Args:
+        params: section ``denoise`` and the seed.
+        out: folder of the bundle.
+        results: results folder whose training split is used beside ``learning.data``; or None.
+
+    Raises:
+        VoxelwayError: E-TRAIN-DATA for too few images, E-TRAIN-SPLIT, E-CONFIG-VALUE, and those
+            of :func:`pipeline.training.trainer.fit`.
+    """
+    plan = Plan.of(params["training"], int(params.get("seed", 0)))
+    sides = read(params["learning"], results)
+    samples, held_out = _samples(params["learning"], sides, plan)
+    code = code_fingerprint(MODULE)
+    recipe = make_recipe(params, _identity(params, sides, code))
+    fitted = fit(recipe, samples, held_out, plan, training_folder(out))
+    scores = _scores(recipe, fitted, held_out, sides[1])
+    bundle.write(out, fitted, recipe.metric, plan, _about(params, sides, scores, code))
+    return Exit.DONE
+
+
+def read(learning: Mapping[str, Any], results: Path | None) -> tuple[list[Volume], list[Volume]]:
+    """Volumes to train on and to validate on."""
+    sources = [Source.of(entry) for entry in learning["data"]]
+    train_side, validation = _folders(sources, float(learning["validation"]))
+    if results is not None:
+        own = cohort.sides(results, "preprocess", "preproc")
+        train_side, validation = train_side + own[0], validation + own[1]
+    check(train_side, validation)
+    return train_side, validation
+
+
+def _folders(sources: Sequence[Source], share: float) -> tuple[list[Volume], list[Volume]]:
+    return read_sides(sources, share) if sources else ([], [])
+
+
+def make_recipe(params: Mapping[str, Any], identity: str) -> Supervised:
+    """Networks with fresh weights and what is asked of them; same seed, same weights."""
+    torch.manual_seed(int(params.get("seed", 0)))
+    chosen = params["network"]
+    network = networks.build(chosen["architecture"], chosen["arguments"])
+    return Supervised(network, params["learning"]["losses"], identity)
+
+
+def _samples(
+    learning: Mapping[str, Any], sides: tuple[Sequence[Volume], Sequence[Volume]], plan: Plan
+) -> tuple[data.SeededSamples, data.SeededSamples]:
+    """Patches to train on, without end, and those to validate on."""
+    side = int(learning["patch"])
+    noise = NoiseModel.of(learning["noise"])
+    drawn = Training(sides[0], side, noise, float(learning["variety"]))
+    judged = Validation(sides[1], int(learning["validation_patch"]))
+    return (
+        data.SeededSamples(drawn, plan.seed),
+        data.SeededSamples(judged, plan.seed + 1, judged.count),
+    )
+
+
+def _identity(params: Mapping[str, Any], sides: Sequence[Sequence[Volume]], code: str) -> str:
+    """Hash of what decides the weights beside the plan."""
+    learning = {key: value for key, value in params["learning"].items() if key != "data"}
+    volumes = [[[item.subject, item.digest] for item in side] for side in sides]
+    content = [params["network"], learning, volumes, code]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _scores(
+    recipe: Supervised, fitted: Fitted, samples: data.SeededSamples, volumes: Sequence[Volume]
+) -> dict[str, bundle.Score]:
+    """PSNR of the best weights by level, and the gain, over the validation subjects."""
+    network = recipe.networks[NAME]
+    weights = {key: torch.from_numpy(v.copy()) for key, v in fitted.weights[NAME].items()}
+    network.load_state_dict(weights)
+    network.eval().to("cpu")
+    found: dict[str, list[float]] = {}
+    with torch.no_grad():
+        for number in range(len(samples)):
+            percent = f"{100 * LEVELS[number % len(LEVELS)]:g} %"
+            judged = recipe.scores(recipe.networks, data.collate([samples[number]]))
+            for name, value in judged.items():
+                found.setdefault(f"{name} at {percent}, dB", []).append(value)
+    return {name: bundle.Score.of(values) for name, values in found.items()}
+
+
+def _about(
+    params: Mapping[str, Any],
+    sides: Sequence[Sequence[Volume]],
+    scores: Mapping[str, bundle.Score],
+    code: str,
+) -> bundle.About:
+    chosen, learning = params["network"], params["learning"]
+    sets = {entry["name"]: entry["licence"] for entry in learning["data"]}
+    if any(item.subject.startswith(cohort.NAME + "/") for side in sides for item in side):
+        sets[cohort.NAME] = cohort.LICENCE
+    people = [{item.subject for item in side} for side in sides]
+    return bundle.About(
+        stage=NAME,
+        architectures={
+            NAME: bundle.Architecture(chosen["architecture"], dict(chosen["arguments"]))
+        },
+        inputs={
+            "contrasts": sorted({item.contrast for side in sides for item in side}),
+            "other_contrasts": "simulated by random intensity maps",
+            "noise": "Rician and Gaussian, told as a level or a map",
+            "largest_noise_percent": float(learning["noise"]["largest"]),
+            "intensity": "robust range (0.5th to 99.5th percentile of the brain) at 1",
+            "spacing_mm": "any; the network works in voxels",
+        },
+        outputs={"image": "without noise, same grid"},
+        subjects={"train": len(people[0]), "val": len(people[1])},
+        data=[{"name": name, "licence": licence} for name, licence in sets.items()],
+        code=code,
+        scores=scores,
+        title=f"Denoising of brain MR ({chosen['architecture']})",
+        purpose=(
+            "removing Rician or Gaussian noise of a known or estimated level from magnitude "
+            "images of the head, skull-stripped or whole."
+        ),
+        limits=(
+            "noise whose neighbouring voxels are correlated (images that were interpolated or "
+            "filtered before): it is taken for anatomy",
+            "other organs, other modalities than MR",
+            "fine detail that is weaker than the noise is lost; look at the residual",
+            "the references hold noise of their own (0.4 % of the range in brain_t1, 1.7 % in "
+            "brain_t1_t2): scores on them end where that noise begins",
+        ),
+    )

@@ -1,0 +1,1 @@
+"""What denoising and super-resolution share: volumes to learn from, patches, tiles."""

@@ -1,0 +1,196 @@
+"""Training volumes of restoration: folders of images, and a cohort's own, split by subject."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+
+from pipeline import files, images
+from pipeline.denoise import noise
+from pipeline.errors import VoxelwayError
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One image to learn from.
+
+    Attributes:
+        subject: ``SET/SUBJECT``; a subject is on one side only.
+        contrast: suffix.
+        values: (Z, Y, X), cropped to the mask and a rim; the robust range in the mask is one.
+        mask: brain or foreground, same shape.
+        spacing: mm, (z, y, x).
+        noise: deviation of the image's own noise, share of the range; 0 for made-up truth.
+        emptied: whether what lies outside the mask is zero.
+        digest: SHA-256 of the file, 16 digits.
+        weight: how often it is drawn, beside the others.
+    """
+
+    subject: str
+    contrast: str
+    values: Values
+    mask: NDArray[np.bool_]
+    spacing: tuple[float, float, float]
+    noise: float
+    emptied: bool
+    digest: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of images: an entry of ``STAGE.learning.data``.
+
+    Attributes:
+        name: name of the set, for the model card; entries of one set share it.
+        folder: where the files are.
+        files: pattern from the folder, one file a subject, as ``sub-*_T1w.nii.gz``.
+        contrast: suffix of the images.
+        licence: of the set, for the model card.
+        noise_free: whether the images are made up and hold no noise.
+        held_out: patterns of subjects that are not read at all.
+        validation: patterns of subjects to validate on; None takes the last ones.
+        weight: how often the folder is drawn from, beside the others.
+    """
+
+    name: str
+    folder: Path
+    files: str
+    contrast: str
+    licence: str
+    noise_free: bool = False
+    held_out: tuple[str, ...] = ()
+    validation: tuple[str, ...] | None = None
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Source:
+        """Read an entry of the configuration."""
+        chosen = entry.get("validation")
+        return cls(
+            str(entry["name"]),
+            Path(str(entry["folder"])),
+            str(entry["files"]),
+            str(entry["contrast"]),
+            str(entry["licence"]),
+            bool(entry.get("noise_free", False)),
+            tuple(entry.get("held_out", ())),
+            None if chosen is None else tuple(chosen),
+            float(entry.get("weight", 1.0)),
+        )
+
+    def paths(self) -> list[tuple[Path, str]]:
+        """Files with their subjects, in the order of the names, without those held out.
+
+        Raises:
+            VoxelwayError: E-TRAIN-DATA when there is none, or two of one subject.
+        """
+        found: dict[str, Path] = {}
+        for path in sorted(self.folder.glob(self.files)):
+            subject = subject_of(path)
+            if _any(subject, self.held_out):
+                continue
+            if subject in found:
+                what = f"{path} and {found[subject]} are of one subject"
+                raise VoxelwayError("E-TRAIN-DATA", what, where=self.name)
+            found[subject] = path
+        if not found:
+            what = f"No file {self.files} of the set {self.name}"
+            hint = "learning.data names the folders; the model card says where they are from"
+            raise VoxelwayError("E-TRAIN-DATA", what, where=str(self.folder), hint=hint)
+        return [(path, subject) for subject, path in found.items()]
+
+
+def subject_of(path: Path) -> str:
+    """``sub-X`` of a BIDS name; the folder's name for other files."""
+    first = path.name.split("_")[0]
+    return first if first.startswith("sub-") else path.parent.name
+
+
+def read_sides(sources: Sequence[Source], share: float) -> tuple[list[Volume], list[Volume]]:
+    """Volumes to train on and to validate on; no subject is on both sides.
+
+    Args:
+        sources: folders.
+        share: of the subjects of a source without ``validation`` that is validated on, at least
+            one, the last in the order of the names.
+
+    Raises:
+        VoxelwayError: E-TRAIN-DATA, E-TRAIN-SPLIT, E-IMG-*.
+    """
+    sides: tuple[list[Volume], list[Volume]] = ([], [])
+    for source in sources:
+        found = source.paths()
+        last = len(found) - max(1, math.ceil(share * len(found)))
+        for number, (path, subject) in enumerate(found):
+            later = number >= last
+            if source.validation is not None:
+                later = _any(subject, source.validation)
+            volume = read_volume(source, path, subject)
+            sides[int(later)].append(replace(volume, weight=source.weight / len(found)))
+    check(*sides)
+    return sides
+
+
+def check(train: Sequence[Volume], validation: Sequence[Volume]) -> None:
+    """Refuse sides that share a subject, and a side that is empty.
+
+    Raises:
+        VoxelwayError: E-TRAIN-SPLIT, E-TRAIN-DATA.
+    """
+    both = {item.subject for item in train} & {item.subject for item in validation}
+    if both:
+        names = ", ".join(sorted(both)[:5])
+        what = f"{len(both)} subjects are trained on and validated on: {names}"
+        raise VoxelwayError("E-TRAIN-SPLIT", what)
+    if not train or not validation:
+        what = f"{len(train)} images to train on, {len(validation)} to validate on"
+        hint = "Give --results of a cohort, or folders in learning.data"
+        raise VoxelwayError("E-TRAIN-DATA", what, hint=hint)
+
+
+def read_volume(source: Source, path: Path, subject: str, mask_path: Path | None = None) -> Volume:
+    """Read one image; its mask is the file's, or what is not empty.
+
+    Raises:
+        VoxelwayError: E-IMG-*, E-SIGNAL when its noise can't be estimated.
+    """
+    image = images.read_image(path)
+    mask = noise.foreground(image) if mask_path is None else images.read_labels(mask_path)
+    mask = sitk.Cast(mask > 0, sitk.sitkUInt8)
+    images.check_same_grid(image, mask, path.name)
+    found = noise.estimate(image, mask)
+    values, inside = images.array(image), images.bool_array(mask)
+    width = found.sigma / (found.percent / 100.0) if found.percent > 0 else _range(values, inside)
+    box = noise.around(inside, rim=8)
+    outside = values[~inside]
+    z, y, x = reversed(image.GetSpacing())
+    return Volume(
+        subject=f"{source.name}/{subject}",
+        contrast=source.contrast,
+        values=np.ascontiguousarray(values[box] / np.float32(width)),
+        mask=np.ascontiguousarray(inside[box]),
+        spacing=(z, y, x),
+        noise=0.0 if source.noise_free else found.percent / 100.0,
+        emptied=bool(outside.size and (outside == 0).mean() > 0.98),
+        digest=files.sha256(path)[:16],
+    )
+
+
+def _range(values: Values, inside: NDArray[np.bool_]) -> float:
+    low, high = np.percentile(values[inside], [0.5, 99.5])
+    return float(high - low)
+
+
+def _any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
