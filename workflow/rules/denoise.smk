@@ -1,6 +1,36 @@
+rule train_denoise:
+    input:
+        lambda wildcards: JOBS.targets(
+            "preprocess",
+            [unit for split in ("train", "val") for unit in indexed().split(split)],
+        ),
+    output:
+        # checkpoints stand beside the bundle, undeclared: a retry goes on from them
+        trained("denoise") / "metadata.json",
+    log:
+        RESULTS.log("train_denoise"),
+    benchmark:
+        RESULTS.benchmark("train_denoise")
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=24 * 60,
+        gpu=1,
+    params:
+        bundle=trained("denoise"),
+        results=RESULTS.root,
+        config=slice_of("denoise", "training"),
+        code=lambda wildcards: settings.code_of_modules("pipeline.denoise.train"),
+    shell:
+        "voxelway train denoise --results {params.results:q} --out {params.bundle:q}"
+        ' --params "$VOXELWAY_TRAIN_DENOISE" > {log} 2>&1'
+
+
 rule denoise:
     input:
         JOBS.after("denoise", "preprocess"),
+        bundle("denoise"),
     output:
         target("denoise"),
     log:
@@ -18,6 +48,8 @@ rule denoise:
         code=code_of("denoise"),
         units=names_of_units("denoise"),
         decision=decision_on("denoise"),
+        model=MODELS["denoise"].digest,
     shell:
         "voxelway denoise --results {params.results:q} --unit {params.units}"
-        ' --params "$VOXELWAY_DENOISE" --keep-going > {log} 2>&1'
+        ' --params "$VOXELWAY_DENOISE" ${{VOXELWAY_MODEL_DENOISE:+--model "$VOXELWAY_MODEL_DENOISE"}}'
+        " --keep-going > {log} 2>&1"
