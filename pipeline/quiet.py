@@ -14,10 +14,11 @@ TALKATIVE = ("pydicom", "highdicom", "pynetdicom", "dicomweb_client", "urllib3")
 @contextmanager
 def quiet() -> Iterator[None]:
     """Hold back the messages and warnings of :data:`TALKATIVE`; errors still come as exceptions."""
-    loggers = [logging.getLogger(name) for name in TALKATIVE]
-    before = [logger.level for logger in loggers]
     # a level above all others: child loggers without a level of their own follow it
     silent = logging.CRITICAL + 1
+    # within another call there is nothing to change, which would empty logging's cache each time
+    loggers = [log for log in map(logging.getLogger, TALKATIVE) if log.level != silent]
+    before = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(silent)

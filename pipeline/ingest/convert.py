@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import shutil
 import struct
@@ -15,6 +14,7 @@ from typing import Any
 from pipeline import files
 from pipeline.errors import VoxelwayError
 from pipeline.ingest import geometry, tool
+from pipeline.ingest.deflate import gzipped
 from pipeline.ingest.rewrite import rewrite
 from pipeline.ingest.source import Source
 from pipeline.ingest.tool import Output
@@ -114,7 +114,7 @@ def _attempt(source: Source, log: Path | None) -> tuple[_Chosen | None, str]:
         output, ignored = _choose(found, source)
         # the sidecar goes with the folder
         _ = output.sidecar
-        return _Chosen(output, ignored, anonymous(bytearray(output.path.read_bytes()))), said
+        return _Chosen(output, ignored, anonymous(_bytes(output.path))), said
 
 
 def _room(folder: Path, source: Source) -> None:
@@ -186,6 +186,13 @@ def _numeric(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
+def _bytes(path: Path) -> bytearray:
+    content = bytearray(path.stat().st_size)
+    with path.open("rb") as stream:
+        stream.readinto(content)
+    return content
+
+
 def anonymous(nifti: bytearray) -> bytearray:
     """Blank, in place, the texts of a NIfTI-1 header: dcm2niix writes times and comments there.
 
@@ -203,9 +210,6 @@ def anonymous(nifti: bytearray) -> bytearray:
 
 def write_nifti(nifti: bytes | bytearray, path: Path, level: int) -> None:
     """Write compressed, whole, and the same bytes each time."""
-    with (
-        files.atomic(path) as part,
-        part.open("wb") as raw,
-        gzip.GzipFile("", "wb", level, raw, mtime=0) as stream,
-    ):
-        stream.write(nifti)
+    with files.atomic(path) as part, part.open("wb") as stream:
+        for block in gzipped(nifti, level):
+            stream.write(block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,12 +30,11 @@ def usable(nifti: bytes | bytearray, where: str) -> None:
     Raises:
         VoxelwayError: E-IMG-SLICES, E-IMG-EMPTY.
     """
-    image = _load(nifti)
-    if min(image.shape) < MIN_SLICES:
-        told = _times(tuple(image.shape))
+    values, _ = _load(nifti)
+    if min(values.shape) < MIN_SLICES:
+        told = _times(values.shape)
         what = f"Size {told}, at least {MIN_SLICES} voxels a side are needed"
         raise VoxelwayError("E-IMG-SLICES", what, where=where)
-    values = image.dataobj.get_unscaled()
     if values.min() == values.max():
         raise VoxelwayError("E-IMG-EMPTY", f"All voxels are {values.max():g}", where=where)
 
@@ -54,15 +54,14 @@ def check(nifti: bytes | bytearray, source: Source, suffix: str, slices: int) ->
     Raises:
         VoxelwayError: D-GEOMETRY with what differs.
     """
-    image = _load(nifti)
-    shape = tuple(int(n) for n in image.shape)
-    affine = np.asarray(image.affine, dtype=np.float64)
+    values, affine = _load(nifti)
+    shape = values.shape
     if len(shape) != (4 if source.volumes > 1 else 3) or shape[3:] not in ((), (source.volumes,)):
         raise _differs(f"the image is {_times(shape)}, {source.volumes} volumes were expected")
     _right_angled(affine)
-    _finite(image)
+    _finite(values)
     if suffix:
-        compared = _compare(image, affine, source, [0, source.geometry.slices - 1][:slices], NEAR)
+        compared = _compare(values, affine, source, [0, source.geometry.slices - 1][:slices], NEAR)
         told = "right angles and outer slices, because the slices were resampled"
         return {"GeometryChecked": told, "SlicesCompared": compared}
     expected = source.geometry
@@ -74,7 +73,7 @@ def check(nifti: bytes | bytearray, source: Source, suffix: str, slices: int) ->
         raise _differs(f"a corner lies {off:.2f} mm from where the headers place it")
     # the ends and the middle are the slices that a wrong order can't leave in place
     chosen = np.unique(np.linspace(0, expected.slices - 1, slices + 2).astype(int)[:-1])
-    compared = _compare(image, affine, source, chosen[:slices].tolist(), EQUAL)
+    compared = _compare(values, affine, source, chosen[:slices].tolist(), EQUAL)
     return {
         "GeometryChecked": "size, corners and voxels",
         "GeometryErrorMM": round(off, 4),
@@ -82,15 +81,18 @@ def check(nifti: bytes | bytearray, source: Source, suffix: str, slices: int) ->
     }
 
 
-def _load(nifti: bytes | bytearray) -> Any:
+def _load(nifti: bytes | bytearray) -> tuple[NDArray[Any], Array]:
+    """Voxels as they are stored, (x, y, z[, t]), without a copy; the affine, RAS mm."""
     import nibabel as nib
 
     try:
-        image = nib.Nifti1Image.from_stream(io.BytesIO(nifti))
-        image.dataobj[..., -1]
+        header = nib.Nifti1Header.from_fileobj(io.BytesIO(nifti[:352]))
+        shape, kind = header.get_data_shape(), header.get_data_dtype()
+        values = np.frombuffer(nifti, kind, math.prod(shape), int(header["vox_offset"]))
+        affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     except Exception as error:
         raise _differs(f"the image can't be read back ({type(error).__name__})") from error
-    return image
+    return values.reshape(shape, order="F"), affine
 
 
 def _differs(what: str) -> VoxelwayError:
@@ -102,8 +104,8 @@ def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _finite(image: Any) -> None:
-    if image.get_data_dtype().kind == "f" and not np.isfinite(np.asarray(image.dataobj)).all():
+def _finite(values: NDArray[Any]) -> None:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise _differs("the image holds NaN or infinite values")
 
 
@@ -146,12 +148,13 @@ def _farthest(found: Array, expected: Array) -> float:
     return float(max(distance.min(axis=0).max(), distance.min(axis=1).max()))
 
 
-def _compare(image: Any, affine: Array, source: Source, chosen: Sequence[int], least: float) -> int:
+def _compare(
+    values: NDArray[Any], affine: Array, source: Source, chosen: Sequence[int], least: float
+) -> int:
     """Compare voxels of some slices with the pixels of the DICOM files; how many were compared."""
     compared = 0
     if not source.files:
         return compared
-    values = np.asarray(image.dataobj.get_unscaled())
     values = values if values.ndim == 4 else values[..., None]
     for volume in sorted({0, source.volumes - 1}):
         for number in chosen:

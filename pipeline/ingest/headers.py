@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -191,8 +192,7 @@ def read_stream(place: Place, stream: BinaryIO) -> Header | Reject:
         with quiet():
             return _read(place, stream)
     except MemoryError:
-        what = "The file's header asks for more memory than there is"
-        return place.reject("D-UNREADABLE", what, again=True)
+        return place.reject("D-UNREADABLE", "Its header asks for too much memory", again=True)
 
 
 def is_dicom(start: bytes) -> bool:
@@ -236,14 +236,13 @@ def _plausible(start: bytes) -> bool:
 def _parse(place: Place, stream: BinaryIO, bare: bool) -> Header | Reject:
     import pydicom
 
-    dataset = pydicom.dcmread(
-        stream, stop_before_pixels=True, force=bare, specific_tags=list(KEYWORDS)
-    )
-    meta = getattr(dataset, "file_meta", None) or {}
+    read = pydicom.dcmread(stream, stop_before_pixels=True, force=bare, specific_tags=_tags())
+    # each is converted once; to ask pydicom for those that are absent takes most time
+    dataset = {element.keyword: element.value for element in read}
+    meta = getattr(read, "file_meta", None) or {}
     sop_class = text(dataset, "SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", ""))
     if sop_class == DICOMDIR_CLASS:
-        what = "A DICOMDIR; the files that it lists are read themselves"
-        return place.reject("D-NOT-DICOM", what)
+        return place.reject("D-NOT-DICOM", "A DICOMDIR; what it lists is read by itself")
     if not sop_class or not text(dataset, "SeriesInstanceUID"):
         return place.reject("D-UNREADABLE", "The file names no object class or no series")
     syntax = str(meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
@@ -270,6 +269,13 @@ def _parse(place: Place, stream: BinaryIO, bare: bool) -> Header | Reject:
         moment=zlib.crc32("|".join(text(dataset, keyword) for keyword in MOMENT).encode()),
         member=place.member,
     )
+
+
+@cache
+def _tags() -> list[Any]:
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in KEYWORDS]
 
 
 def _common(dataset: Any, sop_class: str, syntax: str) -> Common:

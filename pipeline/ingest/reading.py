@@ -15,6 +15,7 @@ from itertools import chain, islice
 
 from pipeline.ingest.archives import is_archive, read_archive
 from pipeline.ingest.headers import Header, Reject, read_header
+from pipeline.quiet import quiet
 
 #: What was read of one file: a header or a reason why there is none, several of an archive.
 Read = tuple[str, list[Header | Reject]]
@@ -34,7 +35,8 @@ def read_file(path: str) -> list[Header | Reject]:
 
 
 def _read_chunk(paths: Sequence[str]) -> list[Read]:
-    return [(path, read_file(path)) for path in paths]
+    with quiet():
+        return [(path, read_file(path)) for path in paths]
 
 
 def read_files(paths: Iterable[str], count: int) -> Iterator[Read]:
@@ -52,7 +54,8 @@ def read_files(paths: Iterable[str], count: int) -> Iterator[Read]:
         chunks = _chunks(iter(first), stream)
         yield from _progress(_side_by_side(chunks, workers), count)
         return
-    yield from _progress(((path, read_file(path)) for path in chain(first, stream)), count)
+    with quiet():
+        yield from _progress(((path, read_file(path)) for path in chain(first, stream)), count)
 
 
 def _chunks(*streams: Iterator[str]) -> Iterator[list[str]]:
@@ -71,6 +74,9 @@ def _chunks(*streams: Iterator[str]) -> Iterator[list[str]]:
 
 
 def _side_by_side(chunks: Iterator[list[str]], workers: int) -> Iterator[Read]:
+    if not _can_start():
+        yield from ((path, read_file(path)) for chunk in chunks for path in chunk)
+        return
     waiting: deque[list[str]] = deque()
     ended = False
     while not ended:
@@ -89,6 +95,13 @@ def _side_by_side(chunks: Iterator[list[str]], workers: int) -> Iterator[Read]:
         # a reader was ended from outside or by what it read: those that were at it, one by one
         while waiting:
             yield from _carefully(waiting.popleft())
+
+
+def _can_start() -> bool:
+    """Whether readers start at all: they import the program that runs, which may be a notebook."""
+    with _pool(1) as pool, suppress(BrokenProcessPool):
+        return pool.submit(os.getpid).result() > 0
+    return False
 
 
 def _carefully(paths: Sequence[str]) -> Iterator[Read]:
