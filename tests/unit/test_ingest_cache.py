@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,18 @@ def test_reader_that_dies_costs_only_its_file(
     assert sorted(found) == paths
     bad = [path for path, (item,) in found.items() if isinstance(item, Reject)]
     assert bad == [paths[17]]
+
+
+def test_readers_that_can_not_start_are_done_without(tmp_path: Path) -> None:
+    """A program from the standard input can't be imported by the readers."""
+    paths = [str(path) for path in series(tmp_path / "dicom", slices=20)]
+    program = f"""
+from pipeline.ingest import reading
+found = list(reading._side_by_side(reading._chunks(iter({paths!r})), 2))
+print(sum(type(item).__name__ == "Header" for _, (item,) in found))
+"""
+    done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True)
+    assert done.stdout == "20\n"
 
 
 def deadly(path: str) -> list[Header | Reject]:
