@@ -49,7 +49,7 @@ def shear_plane(brain: sitk.Image, margin: float) -> tuple[NDArray[np.float64], 
     Returns:
         unit normal (3,) that points into the brain, offset in mm.
     """
-    points = _surface(brain)
+    points = _points(brain)
     forward, up = -points[:, 1], points[:, 2]
     pole, lowest = int(np.argmax(forward)), int(np.argmin(up))
     fall = math.degrees(math.atan2(up[pole] - up[lowest], forward[pole] - forward[lowest]))
@@ -60,10 +60,9 @@ def shear_plane(brain: sitk.Image, margin: float) -> tuple[NDArray[np.float64], 
     return normal, float((points @ normal).min()) - margin - corner
 
 
-def _surface(brain: sitk.Image) -> NDArray[np.float64]:
-    """Centres of the voxels at the surface of a mask, (n, 3), LPS mm."""
-    edge = sitk.LabelContour(sitk.Cast(brain != 0, sitk.sitkUInt8))
-    index = np.argwhere(images.bool_array(edge))[:, ::-1]
+def _points(brain: sitk.Image) -> NDArray[np.float64]:
+    """Centres of the voxels of a mask, (n, 3), LPS mm."""
+    index = np.argwhere(images.bool_array(brain))[:, ::-1]
     direction = np.reshape(brain.GetDirection(), (3, 3))
     points: NDArray[np.float64] = (index * brain.GetSpacing()) @ direction.T + brain.GetOrigin()
     return points

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.errors import CODES
-from pipeline.report.figures import acquired
+from pipeline.report.figures import acquired, deface
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record, left_out
 from pipeline.report.sections.content import Content, Table, millimetres, voxels
@@ -19,6 +19,18 @@ def build(record: Record) -> Content:
     content = Content(outputs=list(found.values()))
     if found:
         content.pictures.append(("series", overview))
+    without = {suffix: path for suffix, path in found.items() if record.facts(path).get("Defaced")}
+
+    def faces() -> Figure:
+        return deface.defaced(
+            {
+                suffix: (record.image(path), record.facts(path).get("DefacePlaneLPS"))
+                for suffix, path in without.items()
+            }
+        )
+
+    if without:
+        content.pictures.append(("deface", faces))
     content.tables.append(_series(record))
     refused = [row for row in record.quarantined if not left_out(row["code"])]
     omitted = [row for row in record.quarantined if left_out(row["code"])]
