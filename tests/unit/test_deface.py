@@ -148,6 +148,26 @@ def test_real_head_loses_its_face_and_no_voxel_of_its_brain() -> None:
         block = tuple(slice(i - 3, i + 4) for i in index)
         assert before[block].max() > 60 and not after[block].any()
     assert 0.25 < facts["DefaceShare"] < 0.5
+    # a second contrast of the session, of a head that has moved meanwhile
+    moved = move(nib.load(REAL), faces.head.brain)
+    second, there = bytearray(moved[0].to_bytes()), moved[1]
+    earlier = np.asarray(moved[0].dataobj)
+    again = faces.remove("T2w", second)
+    later = np.asarray(nib.Nifti1Image.from_bytes(bytes(second)).dataobj)
+    assert np.array_equal(earlier[there], later[there])
+    turn = np.asarray(again["DefacePlaneLPS"][:3]) @ facts["DefacePlaneLPS"][:3]
+    assert math.degrees(math.acos(min(turn, 1.0))) == pytest.approx(8.0, abs=1.0)
+
+
+def move(image: nib.Nifti1Image, brain: sitk.Image) -> tuple[nib.Nifti1Image, np.ndarray]:
+    """A head of inverse contrast that nods by 8 degrees, and where its brain is then."""
+    head = deface._image(bytearray(image.to_bytes()))
+    nod = sitk.Euler3DTransform((0, 0, 0), math.radians(8), 0, 0, (2.0, -3.0, 4.0))
+    values = sitk.Resample(head, head, nod, sitk.sitkLinear, 0.0)
+    there = sitk.Resample(brain, head, nod, sitk.sitkNearestNeighbor, 0)
+    level = sitk.GetArrayFromImage(values).T
+    inverse = np.where(level > 30, 900 - level.clip(0, 800), level).astype(np.int16)
+    return nib.Nifti1Image(inverse, image.affine), sitk.GetArrayFromImage(there).T > 0
 
 
 def test_picture_shades_what_was_removed() -> None:
