@@ -44,7 +44,7 @@ class Block(nn.Module):
 
 
 class AnyScale(nn.Module):
-    """Sharpens an interpolated image; 1,158,856 parameters by default.
+    """Sharpens an interpolated image; 787,288 parameters by default.
 
     Args:
         features: width.

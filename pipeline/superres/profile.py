@@ -25,11 +25,19 @@ RF_SUPPORT = 1.25
 
 @dataclass(frozen=True)
 class Profile:
-    """Offsets along an axis of the lattice, mm, and their weights, which sum to 1."""
+    """How one slice averages.
+
+    Attributes:
+        axis: of the lattice (x, y, z = 0, 1, 2), the slices' normal.
+        offsets: along it from a slice's middle, mm.
+        weights: of the offsets; they sum to 1.
+        width: thickness of a slice, mm.
+    """
 
     axis: int
     offsets: NDArray[np.float64]
     weights: NDArray[np.float64]
+    width: float
 
 
 def make_profile(image: sitk.Image, thickness: float | None, shape: str, step: float) -> Profile:
@@ -44,7 +52,7 @@ def make_profile(image: sitk.Image, thickness: float | None, shape: str, step: f
     spacing = np.asarray(image.GetSpacing())
     axis = int(np.argmax(spacing))
     width = float(thickness) if thickness else float(spacing[axis])
-    return Profile(axis, *weights(width, shape, step))
+    return Profile(axis, *weights(width, shape, step), width)
 
 
 def weights(

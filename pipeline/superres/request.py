@@ -21,6 +21,8 @@ class Request:
         profile: how a slice of the image averages the object.
         noise: standard deviation of the image's noise, in its intensities.
         iterations: most corrections by back-projection.
+        suffix: contrast of the image; empty where it is not known.
+        guide: sharp image of another contrast of the same subject, in the grid's space; or None.
     """
 
     image: sitk.Image
@@ -29,6 +31,23 @@ class Request:
     profile: Profile
     noise: float
     iterations: int
+    suffix: str = ""
+    guide: sitk.Image | None = None
 
 
-Method = Callable[[Request], sitk.Image]
+@dataclass(frozen=True)
+class Restored:
+    """What a method gives.
+
+    Attributes:
+        image: on the grid of the request.
+        uncertainty: standard deviation of each voxel, in the image's intensities; where asked for.
+        notes: sentences that the reader of the QC page has to know.
+    """
+
+    image: sitk.Image
+    uncertainty: sitk.Image | None = None
+    notes: tuple[str, ...] = ()
+
+
+Method = Callable[[Request], Restored]

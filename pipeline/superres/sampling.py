@@ -13,26 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.superres import profile
-
 Matrix = NDArray[np.float32]
 Volume = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 
-def slices(middles: Doubles, width: float, shape: str, count: int) -> Matrix:
+def slices(middles: Doubles, profile: tuple[Doubles, Doubles], count: int) -> Matrix:
     """What slices acquire of ``count`` voxels in a row, which go on as they end beyond both ends.
 
     Args:
         middles: (n,), middles of the slices, in voxels.
-        width: of the slices, in voxels; up to about 1 acquires points.
-        shape: of :func:`pipeline.superres.profile.weights`.
+        profile: offsets from a slice's middle, in voxels, and their weights, as of
+            :func:`pipeline.superres.profile.weights`.
         count: voxels.
 
     Returns:
         (n, count); rows sum to 1.
     """
-    offsets, shares = profile.weights(width, shape, 1.0)
+    offsets, shares = profile
     places = np.clip(middles[:, None] + offsets[None], 0.0, count - 1.0)
     low = np.minimum(places.astype(int), max(count - 2, 0))
     part = places - low

@@ -15,7 +15,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.methods import create
 from pipeline.paths import sidecar
 from pipeline.superres import profile
-from pipeline.superres.request import Method, Request
+from pipeline.superres.request import Method, Request, Restored
 from pipeline.task import Task, UnitTask
 
 NAME = "superres"
@@ -45,6 +45,7 @@ class Source:
     image: sitk.Image
     facts: Mapping[str, Any]
     transform: sitk.Transform
+    guide: sitk.Image | None = None
 
 
 def prepare(params: Mapping[str, Any], model: Path | None) -> Prepared:
@@ -64,14 +65,16 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
     mask = task.read_labels(task.results.image("preprocess", task.unit, "mask", desc="brain"))
     brain = carry_mask(mask, grid)
     images.check_mask(brain, task.unit.name, min_ml=1.0)
-    for suffix, path in found.items():
-        image = first if suffix == anchor else task.read(path)
-        transform = _rigid(task, suffix, anchor)
-        source = Source(suffix, image, _facts(path), transform)
+    guide: sitk.Image | None = None
+    for suffix in sorted(found, key=lambda name: (name != anchor, name)):
+        image = first if suffix == anchor else task.read(found[suffix])
+        source = Source(suffix, image, _facts(found[suffix]), _rigid(task, suffix, anchor), guide)
         result, facts = restore(task, source, grid, prepared)
+        # a contrast that was sharp as acquired may guide the others
+        guide = result.image if suffix == anchor and facts["LeftAlone"] else guide
+        facts |= {"Anchor": anchor, "Coverage": round(_coverage(source, brain), 4)}
         output = task.results.image(NAME, task.unit, suffix, desc="superres", space=anchor)
-        cover = round(_coverage(source, brain), 4)
-        task.write(result, output, Anchor=anchor, Coverage=cover, **facts)
+        write(task, result, output, facts)
     output = task.results.image(NAME, task.unit, "mask", desc="brain", space=anchor)
     task.write(brain, output, Anchor=anchor, Type="Brain")
 
@@ -128,13 +131,13 @@ def carry_mask(mask: sitk.Image, grid: sitk.Image) -> sitk.Image:
 
 def restore(
     task: Task, source: Source, grid: sitk.Image, prepared: Prepared
-) -> tuple[sitk.Image, dict[str, Any]]:
+) -> tuple[Restored, dict[str, Any]]:
     """One contrast on the grid, with the entries of its sidecar."""
     params = prepared.params
     facts = _geometry_facts(source.image, grid)
     if images.same_grid(source.image, grid) and _is_identity(source.transform):
         reason = "already isotropic on the common grid"
-        return source.image, {**facts, "LeftAlone": True, "LeftAloneReason": reason}
+        return Restored(source.image), {**facts, "LeftAlone": True, "LeftAloneReason": reason}
     if facts["Factor"] > float(params["max_factor"]):
         task.warn(
             f"{source.suffix}: slices {facts['Factor']:.1f} times as far apart as the grid's voxels"
@@ -146,15 +149,18 @@ def restore(
     image = _without_aliasing(source.image, grid)
     noise = float(source.facts.get("NoiseSigmaAfter") or 0.0)
     count = int(params["iterations"])
-    request = Request(image, grid, source.transform, shape, noise, count)
+    transform = source.transform
+    request = Request(image, grid, transform, shape, noise, count, source.suffix, source.guide)
     result = prepared.method(request)
-    plain = images.resample(image, grid, source.transform)
+    for note in result.notes:
+        task.warn(note)
+    plain = images.resample(image, grid, transform)
     facts |= {
         "LeftAlone": False,
         "SliceThickness": thickness,
         "Profile": params["profile"] if len(shape.weights) > 1 else "point",
-        "ConsistencyRMSE": profile.consistency(result, image, source.transform, shape),
-        "ConsistencyRMSEPlain": profile.consistency(plain, image, source.transform, shape),
+        "ConsistencyRMSE": profile.consistency(result.image, image, transform, shape),
+        "ConsistencyRMSEPlain": profile.consistency(plain, image, transform, shape),
     }
     return result, facts
 
@@ -211,7 +217,22 @@ def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
     identity = sitk.Transform(3, sitk.sitkIdentity)
     suffix = source.name.split(".")[0].split("_")[-1]
     result, facts = restore(task, Source(suffix, image, _facts(source), identity), grid, prepared)
-    task.write(result, output, **facts)
+    write(task, result, output, facts)
+
+
+def write(task: Task, result: Restored, output: Path, facts: Mapping[str, Any]) -> None:
+    """The image, and its uncertainty beside it where the method gave one."""
+    if result.uncertainty is not None:
+        described = "standard deviation over the members of an ensemble, in the image's intensities"
+        task.write(result.uncertainty, uncertainty_path(output), Description=described)
+    task.write(result.image, output, **facts)
+
+
+def uncertainty_path(output: Path) -> Path:
+    """``…desc-superres_T2w.nii.gz`` → ``…desc-uncertainty_T2w.nii.gz``; else the name's start."""
+    if "desc-superres_" in output.name:
+        return output.with_name(output.name.replace("desc-superres_", "desc-uncertainty_"))
+    return output.with_name(f"uncertainty_{output.name}")
 
 
 def parse_spacing(given: str | list[float]) -> Spacing:

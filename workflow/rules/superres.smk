@@ -1,6 +1,36 @@
+rule train_superres:
+    input:
+        lambda wildcards: JOBS.targets(
+            "denoise",
+            [unit for split in ("train", "val") for unit in indexed().split(split)],
+        ),
+    output:
+        # checkpoints stand beside the bundle, undeclared: a retry goes on from them
+        trained("superres") / "metadata.json",
+    log:
+        RESULTS.log("train_superres"),
+    benchmark:
+        RESULTS.benchmark("train_superres")
+    conda:
+        "../../envs/voxelway.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=24 * 60,
+        gpu=1,
+    params:
+        bundle=trained("superres"),
+        results=RESULTS.root,
+        config=slice_of("superres", "training"),
+        code=lambda wildcards: settings.code_of_modules("pipeline.superres.train"),
+    shell:
+        "voxelway train superres --results {params.results:q} --out {params.bundle:q}"
+        ' --params "$VOXELWAY_TRAIN_SUPERRES" > {log} 2>&1'
+
+
 rule superres:
     input:
         JOBS.after("superres", "denoise"),
+        bundle("superres"),
     output:
         target("superres"),
     log:
@@ -18,6 +48,8 @@ rule superres:
         code=code_of("superres"),
         units=names_of_units("superres"),
         decision=decision_on("superres"),
+        model=MODELS["superres"].digest,
     shell:
         "voxelway superres --results {params.results:q} --unit {params.units}"
-        ' --params "$VOXELWAY_SUPERRES" --keep-going > {log} 2>&1'
+        ' --params "$VOXELWAY_SUPERRES" ${{VOXELWAY_MODEL_SUPERRES:+--model "$VOXELWAY_MODEL_SUPERRES"}}'
+        " --keep-going > {log} 2>&1"

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.superres import condition, sampling
-from pipeline.superres.learning.contrast import remap
 from pipeline.restore.patches import choose
 from pipeline.restore.volumes import Volume
+from pipeline.superres import condition, profile, sampling
+from pipeline.superres.learning.contrast import remap
 
 Values = NDArray[np.float32]
 Lengths = tuple[float, float, float]
@@ -45,6 +45,10 @@ class Acquisition:
     def widths(self) -> Lengths:
         """Width of a sample along each axis."""
         return self.thickness, self.spacings[1], self.spacings[2]
+
+    def profile(self, axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Offsets and weights of a sample along an axis."""
+        return profile.weights(self.widths[axis], self.shape, 1.0)
 
 
 def draw_acquisition(learning: Mapping[str, Any], rng: np.random.Generator) -> Acquisition:
@@ -88,7 +92,7 @@ def acquire(sharp: Values, how: Acquisition, rng: np.random.Generator) -> tuple[
             up.append(None)
             continue
         middles = np.arange(how.phases[axis] * spacing, count - 1e-6, spacing)
-        down.append(sampling.slices(middles, how.widths[axis], how.shape, count))
+        down.append(sampling.slices(middles, how.profile(axis), count))
         up.append(sampling.spline(middles, np.arange(count, dtype=np.float64)))
         first = float(middles[0]) if axis == 0 else first
     coarse = noisy(sampling.apply(down, sharp), how.noise, rng)
@@ -170,7 +174,7 @@ def noisy(values: Values, sigma: float, rng: np.random.Generator) -> Values:
     if sigma <= 0:
         return values
     real, other = rng.normal(0.0, sigma, (2, *values.shape))
-    return np.hypot(values + real, other).astype(np.float32)
+    return np.asarray(np.hypot(values + real, other), dtype=np.float32)
 
 
 def inside(values: Values, margins: Sequence[int]) -> tuple[slice, ...]:
@@ -211,7 +215,8 @@ def _enlarged(values: Values, sizes: Sequence[int], zoom: float) -> Values:
         for count, size in zip(values.shape, sizes, strict=True)
     ]
     # a spline swings over at edges; magnitudes have no negative values
-    return np.maximum(sampling.apply(matrices, values), values.min())
+    made: Values = np.maximum(sampling.apply(matrices, values), values.min())
+    return made
 
 
 def _place(values: Values, rng: np.random.Generator) -> NDArray[np.int_]:

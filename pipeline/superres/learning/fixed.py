@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, sampling
 from pipeline.superres.learning import draw
 from pipeline.superres.learning.contrast import remap
-from pipeline.restore.volumes import Volume
 
 
 class Patches:
@@ -23,15 +23,13 @@ class Patches:
         factor: voxels from slice to slice.
     """
 
-    def __init__(
-        self, volumes: Sequence[Volume], learning: Mapping[str, Any], factor: int
-    ) -> None:
+    def __init__(self, volumes: Sequence[Volume], learning: Mapping[str, Any], factor: int) -> None:
         self.inner = draw.Patches(volumes, learning)
         self.factor = factor
         self.size = whole(int(learning["patch"]), factor)
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
-        """``image`` (1, P / factor, P, P), ``target`` (1, P, P, P), ``condition`` (6, P)."""
+        """``image`` (1, N, P, P) and ``condition`` (6, N) of N slices, ``target`` (1, P, P, P)."""
         learning = self.inner.learning
         how = _whole(draw.draw_acquisition(learning, rng), self.factor)
         sharp = self.inner.sharp(rng, self.size, _margins(self.factor))
@@ -48,9 +46,7 @@ class Held:
         factor: voxels from slice to slice.
     """
 
-    def __init__(
-        self, volumes: Sequence[Volume], learning: Mapping[str, Any], factor: int
-    ) -> None:
+    def __init__(self, volumes: Sequence[Volume], learning: Mapping[str, Any], factor: int) -> None:
         self.volumes, self.factor = volumes, factor
         self.size = whole(int(learning["validation_patch"]), factor)
 
@@ -60,9 +56,7 @@ class Held:
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
         """As of :class:`Patches`."""
         values = np.moveaxis(self.volumes[index].values, index % 3, 0)
-        plain = draw.Acquisition(
-            (1.0, 1.0, 1.0), float(self.factor), "box", (0.0, 0.0, 0.0), 0.0
-        )
+        plain = draw.Acquisition((1.0, 1.0, 1.0), float(self.factor), "box", (0.0, 0.0, 0.0), 0.0)
         middle = draw.middle_of(values)
         sizes = [self.size + 2 * margin for margin in _margins(self.factor)]
         sharp = draw.crop(values, middle, sizes)
@@ -89,13 +83,13 @@ def _whole(how: draw.Acquisition, factor: int) -> draw.Acquisition:
 def sample(
     sharp: draw.Values, how: draw.Acquisition, factor: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Slices in the middles of groups of ``factor`` voxels; the first and last group are margins."""
+    """Slices in the middles of groups of ``factor`` voxels; a group on each side is margin."""
     count = sharp.shape[0]
     middles = np.arange((factor - 1) / 2.0, count, factor)
-    matrix = sampling.slices(middles, how.thickness, how.shape, count)
+    matrix = sampling.slices(middles, how.profile(0), count)
     coarse = draw.noisy(sampling.apply((matrix, None, None), sharp), how.noise, rng)
     inside = count - 2 * factor
-    told = condition.describe(inside, middles[0], how.spacings, how.thickness)
+    told = condition.describe(inside, middles[0], how.spacings, how.thickness)[:, ::factor]
     target = np.ascontiguousarray(sharp[factor:-factor])
     image = np.ascontiguousarray(coarse[1:-1])
     return {"image": image[None], "target": target[None], "condition": told}

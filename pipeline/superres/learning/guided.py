@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from pipeline.restore.volumes import Volume
 from pipeline.superres.learning import draw
 from pipeline.superres.learning.contrast import remap
-from pipeline.restore.volumes import Volume
 
 #: Share of patches with structures that the guide lacks, and how many at most.
 OWN = 0.5

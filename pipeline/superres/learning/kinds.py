@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.superres.learning import draw, fixed, guided
 from pipeline.restore.volumes import Volume
+from pipeline.superres.learning import draw, fixed, guided
 
 
 class Held(Protocol):

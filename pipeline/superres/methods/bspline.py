@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk  # noqa: N813
-
 from pipeline import images
 from pipeline.superres.backprojection import refine
-from pipeline.superres.request import Method, Request
+from pipeline.superres.request import Method, Request, Restored
 
 LEARNED = False
 
@@ -22,7 +20,8 @@ LEARNED = False
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
     """Nothing to load."""
 
-    def run(request: Request) -> sitk.Image:
-        return refine(images.resample(request.image, request.grid, request.transform), request)
+    def run(request: Request) -> Restored:
+        plain = images.resample(request.image, request.grid, request.transform)
+        return Restored(refine(plain, request))
 
     return run

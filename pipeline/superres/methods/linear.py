@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk  # noqa: N813
-
-from pipeline.superres.request import Method, Request
+from pipeline import images
+from pipeline.superres.request import Method, Request, Restored
 
 LEARNED = False
 
@@ -16,9 +15,7 @@ LEARNED = False
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
     """Nothing to load."""
 
-    def run(request: Request) -> sitk.Image:
-        return sitk.Resample(
-            request.image, request.grid, request.transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32
-        )
+    def run(request: Request) -> Restored:
+        return Restored(images.resample(request.image, request.grid, request.transform, order=1))
 
     return run

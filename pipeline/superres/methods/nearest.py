@@ -8,7 +8,8 @@ from typing import Any
 
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline.superres.request import Method, Request
+from pipeline import images
+from pipeline.superres.request import Method, Request, Restored
 
 LEARNED = False
 
@@ -16,14 +17,8 @@ LEARNED = False
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
     """Nothing to load."""
 
-    def run(request: Request) -> sitk.Image:
-        return sitk.Resample(
-            request.image,
-            request.grid,
-            request.transform,
-            sitk.sitkNearestNeighbor,
-            0.0,
-            sitk.sitkFloat32,
-        )
+    def run(request: Request) -> Restored:
+        image = sitk.Cast(request.image, sitk.sitkFloat32)
+        return Restored(images.resample(image, request.grid, request.transform, labels=True))
 
     return run

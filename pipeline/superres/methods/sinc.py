@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline import images
 from pipeline.superres.backprojection import refine
-from pipeline.superres.request import Method, Request
+from pipeline.superres.request import Method, Request, Restored
 
 LEARNED = False
 RADIUS = 4
@@ -25,9 +25,10 @@ RADIUS = 4
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
     """Nothing to load."""
 
-    def run(request: Request) -> sitk.Image:
+    def run(request: Request) -> Restored:
         finer = upsample(request.image, request.profile.axis, min(request.grid.GetSpacing()))
-        return refine(images.resample(finer, request.grid, request.transform), request)
+        plain = images.resample(finer, request.grid, request.transform)
+        return Restored(refine(plain, request))
 
     return run
 

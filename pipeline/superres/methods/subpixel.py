@@ -1,0 +1,18 @@
+"""A residual network on the slices, sub-pixel up-sampling by its fixed factor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.superres.request import Method
+
+LEARNED = True
+
+
+def create(params: Mapping[str, Any], model: Path | None) -> Method:
+    """Load the bundle once."""
+    from pipeline.superres import network
+
+    return network.create(params, model, "subpixel")
