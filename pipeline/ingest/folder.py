@@ -12,7 +12,7 @@ from pipeline.errors import Exit, VoxelwayError
 from pipeline.ingest import stage
 from pipeline.ingest.index import QUARANTINE, Index, read_index
 from pipeline.ingest.manifest import Row, read_manifest, units
-from pipeline.ingest.rest import FOLDER
+from pipeline.ingest.rest import path_of
 from pipeline.methods import stage_code
 from pipeline.paths import Results
 from pipeline.task import UnitTask
@@ -82,7 +82,7 @@ def _convert_rest(index: Index, tree: Tree, params: Mapping[str, Any]) -> list[T
     code = stage_code(stage.NAME, params)
     for unit, source in index.rest:
         task = UnitTask(stage.NAME, params, code, base=tree.root, results=tree, unit=unit)
-        path = tree.rawdata / FOLDER / unit.folder / f"{unit.name}_{source.suffix}.nii.gz"
+        path = path_of(tree, unit, source)
         try:
             _may_have_a_face(params)
             stage.convert_one(task, source, path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.ingest import gate, policy, resent, select
+from pipeline.ingest import gate, parts, policy, resent, select
 from pipeline.ingest.findings import Finding
 from pipeline.ingest.headers import Header
 from pipeline.ingest.volume import Series, Volume, volumes
@@ -67,6 +68,7 @@ class Patient:
         params: the section ``ingest`` of the configuration.
         candidates: what passed the gate, in the order of the series.
         refusals: what did not, or is not asked for.
+        repeats: candidates that a better one was preferred to, where all is to be converted.
         rest: what is not asked for, kept where ``take`` is ``all``.
     """
 
@@ -75,7 +77,10 @@ class Patient:
     params: Mapping[str, Any]
     candidates: list[Candidate] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    repeats: list[Candidate] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
+    #: volumes that went through the gate, whatever came of it
+    judged: list[Volume] = field(default_factory=list)
 
     def add(self, label: str, headers: tuple[Header, ...], contents: resent.Contents) -> None:
         """Select and gate one series; objects of other kinds in it are set apart.
@@ -128,6 +133,7 @@ class Patient:
     def _admit(self, verdict: policy.Verdict, suffix: str) -> None:
         """Note a volume that the gate judged: a candidate, or a refusal a code."""
         volume = verdict.volume
+        self.judged.append(volume)
         for finding in policy.merged(verdict.refused):
             told = f"{suffix}{echo_told(volume)}: {finding.message}"
             told += policy.labels(self.key, finding)
@@ -141,6 +147,7 @@ class Patient:
 
     def choose(self) -> dict[str, dict[str, Candidate]]:
         """The best candidate per study day and suffix; the others are left out."""
+        self._refuse_parts()
         groups: dict[str, dict[str, list[Candidate]]] = {}
         for item in self.candidates:
             groups.setdefault(item.study, {}).setdefault(item.suffix, []).append(item)
@@ -149,17 +156,37 @@ class Patient:
             for study, found in sorted(groups.items())
         }
 
+    def _refuse_parts(self) -> None:
+        """Take out what is a part of a stack only: by itself it would pass for a whole one."""
+        found = parts.torn(self.judged)
+        told = {id(self.judged[n]): finding for n, finding in found.items()}
+        for item in self.candidates:
+            if id(item.volume) in told:
+                volume = item.volume
+                self._refuse(told[id(volume)], volume.series.label, volume.headers)
+        self.candidates = [item for item in self.candidates if id(item.volume) not in told]
+
     def _best(self, items: list[Candidate], suffix: str) -> Candidate:
         taken, others = select.best([item.volume for item in items], suffix, self.params)
         for volume, finding in others:
             self._refuse(finding, volume.series.label, volume.headers)
-            if self.params["take"] == "all":
-                self.rest.append(Rest(volume))
-        found = next(item for item in items if item.volume is taken)
+        place = {id(item.volume): item for item in items}
+        if self.params["take"] == "all":
+            self._repeat([place[id(volume)] for volume, _ in reversed(others)])
+        found = place[id(taken)]
         if select.enhanced(taken, self.params):
             what = f"{suffix} was acquired with a contrast agent; there is none without"
             found = replace(found, notes=(*found.notes, Finding("D-CONTRAST-AGENT", what)))
         return found
+
+    def _repeat(self, items: Iterable[Candidate]) -> None:
+        """Name what a better image was preferred to, best first: with BIDS's `ce` and `run`."""
+        counts = Counter({"": 1})
+        for item in items:
+            enhanced = "ce-agent_" if select.enhanced(item.volume, self.params) else ""
+            counts[enhanced] += 1
+            run = f"run-{counts[enhanced]:02d}_" if counts[enhanced] > 1 else ""
+            self.repeats.append(replace(item, suffix=f"{enhanced}{run}{item.suffix}"))
 
 
 def echo_told(volume: Volume) -> str:

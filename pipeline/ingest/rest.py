@@ -6,10 +6,13 @@ validator is told to ignore.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline.ingest import policy, records
 from pipeline.ingest.findings import Finding
 from pipeline.ingest.patient import Candidate, Patient, Refusal, Rest, study_of
 from pipeline.ingest.source import Source
+from pipeline.paths import Results, Unit
 
 #: Folder beside the subjects.
 FOLDER = "unsorted"
@@ -18,11 +21,11 @@ MODALITIES = ("MR", "CT", "PT", "NM")
 
 
 def judged(patient: Patient) -> list[tuple[str, Source]]:
-    """Study and record of each image of a patient that the gate lets pass.
+    """Study and record of each image of a patient that the gate lets pass, repeats first.
 
     What it refuses is added to the patient's refusals.
     """
-    passed = []
+    passed = [(item.study, records.source_of(item)) for item in patient.repeats]
     for item in patient.rest:
         verdict = policy.judge(item.volume, patient.params, item.others, many=True)
         for finding in policy.merged(verdict.refused):
@@ -34,6 +37,13 @@ def judged(patient: Patient) -> list[tuple[str, Source]]:
             record = records.source_of(Candidate(verdict.volume, name_of(item), verdict.notes))
             passed.append((study_of(item.volume), record))
     return passed
+
+
+def path_of(dataset: Results, unit: Unit, source: Source) -> Path:
+    """Where an image goes: repeats beside the image that was preferred, others apart."""
+    if source.suffix.startswith("series-"):
+        return dataset.rawdata / FOLDER / unit.folder / f"{unit.name}_{source.suffix}.nii.gz"
+    return dataset.image("ingest", unit, source.suffix)
 
 
 def name_of(item: Rest) -> str:
