@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from pipeline.errors import VoxelwayError
@@ -12,7 +12,9 @@ from pipeline.errors import VoxelwayError
 T = TypeVar("T")
 
 #: What may be better a moment later; other errors stay as they are however often one asks.
-PASSING = ("E-PACS-UNREACHABLE", "E-PACS-REJECTED", "E-PACS-INCOMPLETE", "E-PACS-QUERY")
+PASSING = ("E-PACS-UNREACHABLE", "E-PACS-REJECTED", "E-PACS-INCOMPLETE")
+#: A retrieval that the archive ended may succeed later; a query that it refused will not.
+PASSING_OF_RETRIEVAL = (*PASSING, "E-PACS-QUERY")
 #: Longest pause between two attempts, in seconds.
 LONGEST = 60.0
 
@@ -49,10 +51,11 @@ class Patience:
     Args:
         retries: further attempts in a row that may bring nothing.
         backoff: first pause in seconds.
+        passing: codes of errors that are worth another attempt.
     """
 
-    def __init__(self, retries: int, backoff: float) -> None:
-        self._retries, self._backoff = retries, backoff
+    def __init__(self, retries: int, backoff: float, passing: Collection[str] = PASSING) -> None:
+        self._retries, self._backoff, self._passing = retries, backoff, passing
         self._failed = 0
 
     def gained(self) -> None:
@@ -65,7 +68,7 @@ class Patience:
         Raises:
             VoxelwayError: ``error`` itself, when it will not pass or the attempts are used up.
         """
-        if error.code not in PASSING or self._failed >= self._retries:
+        if error.code not in self._passing or self._failed >= self._retries:
             raise error
         time.sleep(min(LONGEST, self._backoff * 2.0**self._failed))
         self._failed += 1

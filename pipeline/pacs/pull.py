@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline import files
 from pipeline.errors import Exit, VoxelwayError
 from pipeline.pacs.archive import Archive, SeriesRef, connect, look_up
 from pipeline.pacs.inbox import Inbox
-from pipeline.pacs.pace import Patience, persist
+from pipeline.pacs.pace import PASSING, PASSING_OF_RETRIEVAL, Patience, persist
 from pipeline.pacs.peer import Peer
 from pipeline.pacs.progress import Progress
 from pipeline.pacs.request import Request
@@ -78,8 +78,8 @@ def pull(peer: Peer, requests: Sequence[Request], out: Path, *, dry: bool = Fals
     return _verdict(requests, outcomes)
 
 
-def _patience(archive: Archive) -> Patience:
-    return Patience(archive.peer.retries, archive.peer.backoff)
+def _patience(archive: Archive, passing: Collection[str] = PASSING) -> Patience:
+    return Patience(archive.peer.retries, archive.peer.backoff, passing)
 
 
 def _count(archive: Archive, requests: Sequence[Request]) -> int:
@@ -132,7 +132,7 @@ class _Transfer:
 
     def __init__(self, archive: Archive, inbox: Inbox, ref: SeriesRef, progress: Progress) -> None:
         self._archive, self._inbox, self._ref, self._progress = archive, inbox, ref, progress
-        self._patience = _patience(archive)
+        self._patience = _patience(archive, PASSING_OF_RETRIEVAL)
         self._named: dict[str, str] = {}
         self._before = inbox.count(ref)
 
