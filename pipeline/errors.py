@@ -96,6 +96,7 @@ CODES: dict[str, Code] = {
     "D-MIXED-ECHO": Code(_R, "several echo times in one stack of slices"),
     "D-MIXED-ACQUISITION": Code(_R, "several acquisitions or kinds of values in one series"),
     "D-VOLUMES": Code(_R, "several volumes in one series"),
+    "D-SERIES-SPLIT": Code(_R, "one stack of slices is spread over several series"),
     "D-TILT": Code(_R, "the slices are not stacked at right angles: gantry tilt"),
     "D-NO-PATIENT": Code(_R, "the series names no patient"),
     "D-CONVERT": Code(_R, "the series could not be converted"),
@@ -131,6 +132,7 @@ CODES: dict[str, Code] = {
     "E-FILE-READ": Code(_O, "a file can't be read"),
     "E-TOOL": Code(_O, "a program that Voxelway calls is missing or failed"),
     "E-MEMORY": Code(_O, "the memory did not suffice"),
+    "E-RUNNING": Code(_O, "another run works on the same results"),
     "E-GPU": Code(_O, "a GPU was asked for and none is visible"),
     "E-INTERNAL": Code(_O, "a fault of Voxelway itself"),
 }

@@ -67,9 +67,11 @@ def _facts(item: Candidate) -> dict[str, Any]:
         "SliceThickness": common.thickness,
         "SpacingBetweenSlices": common.slice_distance,
     }
+    promised = common.promised
     facts: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in common.facts
-    }
+        # without a promise nobody can tell whether slices are missing at the ends
+        "SlicesPromised": promised if promised is not None else "by no attribute of the header",
+    } | {name: list(value) if isinstance(value, tuple) else value for name, value in common.facts}
     facts["Manufacturer"] = common.manufacturer
     facts.update({name: round(ms / 1000.0, 9) for name, ms in milliseconds.items() if ms})
     facts.update({name: value for name, value in plain.items() if value})
