@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pynetdicom import AE, evt
@@ -73,6 +74,18 @@ def associate(
     if association.is_rejected:
         raise _rejected(peer, association.acceptor.primitive)
     raise _not_reached(peer)
+
+
+@contextmanager
+def ended(association: Any) -> Iterator[Any]:
+    """Release an association after its work; abort it when the work failed or was interrupted."""
+    try:
+        yield association
+    except BaseException:
+        # a release would wait for all that the archive still sends
+        association.abort()
+        raise
+    association.release()
 
 
 def _rejected(peer: Peer, answer: Any) -> VoxelwayError:

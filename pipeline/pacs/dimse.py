@@ -14,7 +14,7 @@ from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
 
 from pipeline.errors import VoxelwayError
 from pipeline.pacs.archive import OF_INSTANCE, OF_SERIES, OF_STUDY, Item, Sent, SeriesRef, Take
-from pipeline.pacs.association import associate, at_once, broke_off, local_entity
+from pipeline.pacs.association import associate, at_once, broke_off, ended, local_entity
 from pipeline.pacs.pace import Throttle
 from pipeline.pacs.peer import Peer
 
@@ -122,20 +122,16 @@ class Dimse:
         identifier = _identifier(level, place)
         if names is not None:
             identifier.SOPInstanceUID = list(names)
-        association = self._retrieving(classes)
-        try:
+        with ended(self._retrieving(classes)) as association:
             if self._server is None:
                 answers = association.send_c_get(identifier, GET)
             else:
                 answers = association.send_c_move(identifier, self.peer.destination, MOVE)
-            self._follow(association, answers)
-        finally:
-            association.release()
+            self._follow(answers)
 
-    def _follow(self, association: Any, answers: Iterable[tuple[Any, Any]]) -> None:
+    def _follow(self, answers: Iterable[tuple[Any, Any]]) -> None:
         for status, _ in answers:
             if self._fault is not None:
-                association.abort()
                 raise self._fault
             code = _status(status, self.peer)
             if code not in PENDING and code != SUCCESS and code not in WARNINGS:
@@ -193,13 +189,11 @@ class Dimse:
     def _send(self, items: Sequence[Item], kinds: Sequence[tuple[str, str]]) -> Iterator[Sent]:
         # sent from the file as it is, piece by piece
         _config.STORE_SEND_CHUNKED_DATASET = True
-        association = associate(self.peer, [build_context(*kind) for kind in kinds])
-        try:
+        contexts = [build_context(*kind) for kind in kinds]
+        with ended(associate(self.peer, contexts)) as association:
             for item in items:
                 self._throttle.wait()
                 yield self._store(association, item)
-        finally:
-            association.release()
 
     def _store(self, association: Any, item: Item) -> Sent:
         try:

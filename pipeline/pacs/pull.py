@@ -167,6 +167,12 @@ class _Transfer:
 
     def _fetch(self) -> None:
         missing = self._missing()
+        if self._named and not missing:
+            # the archive counts more than it names: by now it may name them
+            self._named = self._archive.instances(self._ref)
+            missing = self._missing()
+            if not missing:
+                return
         whole = len(missing) == len(self._named)
         self._archive.fetch(self._ref, missing, whole, self._take)
 

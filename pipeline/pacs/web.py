@@ -7,6 +7,7 @@ with it what was asked for.
 from __future__ import annotations
 
 import io
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -184,8 +185,8 @@ def _session(peer: Peer) -> requests.Session:
     # reading them now says what is wrong with them better than the first request does
     if urlsplit(peer.url).scheme == "https":
         peer.client_tls()
-    if peer.ca:
-        session.verify = peer.ca
+    system = ssl.get_default_verify_paths()
+    session.verify = peer.ca or system.cafile or system.capath or True
     if peer.certificate:
         session.cert = (peer.certificate, peer.key) if peer.key else peer.certificate
     return session

@@ -75,6 +75,7 @@ class Scp:
 
     Attributes:
         lost: SOPInstanceUIDs that it names in queries and does not send.
+        unnamed: SOPInstanceUIDs that it counts, and does not name in so many queries.
         break_after: instances after which it aborts the association, once.
         deaf: it passes over every key of a query but the UIDs.
         retrievals: (level, names) of every retrieval that it was asked for.
@@ -86,6 +87,7 @@ class Scp:
         self.lost: set[str] = set()
         self.break_after: int | None = None
         self.deaf = False
+        self.unnamed: dict[str, int] = {}
         self.counted = True
         self.refused: dict[str, int] = {}
         self.retrievals: list[tuple[str, int]] = []
@@ -135,7 +137,10 @@ class Scp:
         groups: dict[str, list[Dataset]] = {}
         for item in self._matching(keys):
             groups.setdefault(str(item[unique].value), []).append(item)
-        for items in groups.values():
+        for name, items in groups.items():
+            if self.unnamed.get(name, 0) > 0:
+                self.unnamed[name] -= 1
+                continue
             answer = Dataset()
             answer.QueryRetrieveLevel = keys.QueryRetrieveLevel
             for element in keys:

@@ -141,6 +141,21 @@ def test_archive_that_does_not_count(scp: cases.Scp, tmp_path: Path) -> None:
     assert report(tmp_path / "in")[0]["expected"] == "5"
 
 
+@pytest.mark.parametrize(("queries", "code"), [(2, 0), (99, 4)])
+def test_archive_that_counts_more_than_it_names(
+    scp: cases.Scp, queries: int, code: int, tmp_path: Path
+) -> None:
+    """As one that still receives the series does."""
+    scp.unnamed = {"1.2.3.1.1.3": queries}
+    # without the fifth, only the other four are named; they are fetched as a whole
+    scp.lost = {"1.2.3.1.1.3"} if code else set()
+    assert pull(cases.peer(scp, retries=3), [SERIES], tmp_path / "in") == code
+    [row] = report(tmp_path / "in")
+    assert (row["expected"], row["received"]) == ("5", "4" if code else "5")
+    assert row["code"] == ("E-PACS-INCOMPLETE" if code else "")
+    assert {level for level, _ in scp.retrievals} == {"SERIES"}
+
+
 def test_archive_that_passes_over_keys_brings_no_other_patient(
     scp: cases.Scp, tmp_path: Path
 ) -> None:
