@@ -8,12 +8,14 @@ indexes and of its readers together.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +30,29 @@ KINDS = {
 }
 
 
-def template(kind: str) -> FileDataset:
-    """A slice with the attributes that a scanner's images have; numbers are filled in later."""
+#: Stand in the template for what differs between files; the same length as what takes their place.
+SUBJECT, SLICE = "777777", "88888"
+
+
+@cache
+def template(kind: str) -> bytes:
+    """A slice with the attributes that a scanner's images have."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    study = f"1.2.826.0.1.1{SUBJECT}"
+    series = f"{study}.{list(KINDS).index(kind) + 1}"
     made = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     values = {
-        "SOPClassUID": MRImageStorage, "StudyDate": "20240101", "SeriesDate": "20240101",
+        "SOPClassUID": MRImageStorage, "SOPInstanceUID": f"{series}.1{SLICE}",
+        "StudyDate": "20240101", "SeriesDate": "20240101",
         "SeriesTime": "101500", "Modality": "MR", "Manufacturer": "SIEMENS",
         "ImageType": ["ORIGINAL", "PRIMARY", "M"], "SeriesDescription": kind,
         "ProtocolName": kind, "MRAcquisitionType": "3D", "ScanningSequence": ["GR", "IR"],
         "FlipAngle": 9, "MagneticFieldStrength": 3, "SliceThickness": 1,
+        "PatientID": f"MADE{SUBJECT}", "StudyInstanceUID": study, "SeriesInstanceUID": series,
+        "FrameOfReferenceUID": series, "InstanceNumber": SLICE,
+        "ImagePositionPatient": ["-8", "-8", f"{SLICE}.0"],
         "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [1.0, 1.0],
         "PatientName": "Made^Up", "InstitutionName": "Nowhere", "StationName": "MR1",
         "Rows": SIDE, "Columns": SIDE, "SamplesPerPixel": 1, "BitsAllocated": 16,
@@ -50,26 +62,22 @@ def template(kind: str) -> FileDataset:
     for name, value in values.items():
         if value is not None:
             setattr(made, name, value)
+    meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.PixelData = np.arange(SIDE * SIDE, dtype=np.uint16).tobytes()
-    return made
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, made, enforce_file_format=True)
+    return stream.getvalue()
 
 
 def write_subject(folder: Path, number: int, slices: int) -> int:
     """Write the files of one subject; their number."""
     count = 0
-    for place, kind in enumerate(KINDS, 1):
-        made = template(kind)
-        made.PatientID = f"MADE{number:06d}"
-        made.StudyInstanceUID = f"1.2.826.0.1.{number}"
-        made.SeriesInstanceUID = made.FrameOfReferenceUID = f"1.2.826.0.1.{number}.{place}"
+    for kind in KINDS:
+        made = template(kind).replace(SUBJECT.encode(), b"%06d" % number)
         target = folder / f"{number % 100:02d}" / f"{number:06d}" / kind
         target.mkdir(parents=True)
-        for n in range(slices):
-            made.SOPInstanceUID = f"1.2.826.0.1.{number}.{place}.{n}"
-            made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-            made.InstanceNumber = n + 1
-            made.ImagePositionPatient = [-8, -8, float(n)]
-            pydicom.dcmwrite(target / f"IM{n:05d}", made, enforce_file_format=True)
+        for n in range(1, slices + 1):
+            (target / f"IM{n:05d}").write_bytes(made.replace(SLICE.encode(), b"%05d" % n))
             count += 1
     if number % 50 == 0:
         # sent twice
