@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -11,19 +12,25 @@ from typing import Any
 import torch
 
 from pipeline import networks
-from pipeline.denoise.learning.draw import LEVELS, Training, Validation
+from pipeline.denoise.learning import presets
+from pipeline.denoise.learning.draw import LEVELS, AsMeasured, Training, Validation
 from pipeline.denoise.learning.noise_model import NoiseModel
-from pipeline.denoise.learning.recipe import NAME, Supervised
+from pipeline.denoise.learning.noise_only import BlindSpot, Consensus
+from pipeline.denoise.learning.presets import Preset
+from pipeline.denoise.learning.recipe import AUTOENCODER, CRITIC, NAME, Supervised
 from pipeline.errors import Exit
 from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.restore import cohort
 from pipeline.restore.volumes import Source, Volume, check, read_sides
 from pipeline.training import bundle, data
+from pipeline.training.losses.adversary import CRITICS, Adversary
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import Fitted, fit
 
 MODULE = "pipeline.denoise.train"
+
+AnyRecipe = Supervised | Consensus | BlindSpot
 
 
 def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
@@ -37,17 +44,20 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
         results: results folder whose training split is used beside ``learning.data``; or None.
 
     Raises:
-        VoxelwayError: E-TRAIN-DATA for too few images, E-TRAIN-SPLIT, E-CONFIG-VALUE, and those
-            of :func:`pipeline.training.trainer.fit`.
+        VoxelwayError: E-METHOD for a method that is not trained, E-TRAIN-DATA for too few images,
+            E-TRAIN-SPLIT, E-CONFIG-VALUE, and those of :func:`pipeline.training.trainer.fit`.
     """
+    preset = presets.chosen(params)
     plan = Plan.of(params["training"], int(params.get("seed", 0)))
     sides = read(params["learning"], results)
-    samples, held_out = _samples(params["learning"], sides, plan)
+    samples, held_out = make_samples(params["learning"], preset, sides, plan)
     code = code_fingerprint(MODULE)
-    recipe = make_recipe(params, _identity(params, sides, code))
+    recipe = make_recipe(preset, plan.seed, _identity(preset, params["learning"], sides, code))
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
     scores = _scores(recipe, fitted, held_out, sides[1])
-    bundle.write(out, fitted, recipe.metric, plan, _about(params, sides, scores, code))
+    bundle.write(
+        out, fitted, recipe.metric, plan, _about(preset, params["learning"], sides, scores, code)
+    )
     return Exit.DONE
 
 
@@ -66,38 +76,56 @@ def _folders(sources: Sequence[Source], share: float) -> tuple[list[Volume], lis
     return read_sides(sources, share) if sources else ([], [])
 
 
-def make_recipe(params: Mapping[str, Any], identity: str) -> Supervised:
-    """Networks with fresh weights and what is asked of them; same seed, same weights."""
-    torch.manual_seed(int(params.get("seed", 0)))
-    chosen = params["network"]
-    network = networks.build(chosen["architecture"], chosen["arguments"])
-    return Supervised(network, params["learning"]["losses"], identity)
+def make_recipe(preset: Preset, seed: int, identity: str) -> AnyRecipe:
+    """Networks with fresh weights and what is asked of them; same seed, same weights.
+
+    Raises:
+        VoxelwayError: E-MODEL-INPUT for arguments that do not fit, E-CONFIG-VALUE for losses.
+    """
+    torch.manual_seed(seed)
+    network = networks.build(preset.architecture, preset.arguments)
+    if preset.objective == "consensus":
+        return Consensus(network, identity)
+    if preset.objective == "blind_spot":
+        return BlindSpot(network, identity)
+    others: dict[str, torch.nn.Module] = {}
+    for entry in preset.losses:
+        if entry["name"] == "adversarial":
+            others[CRITIC] = networks.build(*CRITICS[Adversary.of(entry).kind])
+        if entry["name"] == "perceptual":
+            others[AUTOENCODER] = networks.build("autoencoder", {})
+    return Supervised(network, preset.losses, others, identity)
 
 
-def _samples(
-    learning: Mapping[str, Any], sides: tuple[Sequence[Volume], Sequence[Volume]], plan: Plan
+def make_samples(
+    learning: Mapping[str, Any],
+    preset: Preset,
+    sides: tuple[Sequence[Volume], Sequence[Volume]],
+    plan: Plan,
 ) -> tuple[data.SeededSamples, data.SeededSamples]:
     """Patches to train on, without end, and those to validate on."""
     side = int(learning["patch"])
+    judged = Validation(sides[1], int(learning["validation_patch"]))
+    held_out = data.SeededSamples(judged, plan.seed + 1, judged.count)
+    if preset.objective != "supervised":
+        return data.SeededSamples(AsMeasured(sides[0], side), plan.seed), held_out
     noise = NoiseModel.of(learning["noise"])
     drawn = Training(sides[0], side, noise, float(learning["variety"]))
-    judged = Validation(sides[1], int(learning["validation_patch"]))
-    return (
-        data.SeededSamples(drawn, plan.seed),
-        data.SeededSamples(judged, plan.seed + 1, judged.count),
-    )
+    return data.SeededSamples(drawn, plan.seed), held_out
 
 
-def _identity(params: Mapping[str, Any], sides: Sequence[Sequence[Volume]], code: str) -> str:
+def _identity(
+    preset: Preset, learning: Mapping[str, Any], sides: Sequence[Sequence[Volume]], code: str
+) -> str:
     """Hash of what decides the weights beside the plan."""
-    learning = {key: value for key, value in params["learning"].items() if key != "data"}
-    volumes = [[[item.subject, item.digest] for item in side] for side in sides]
-    content = [params["network"], learning, volumes, code]
+    decisive = {key: value for key, value in learning.items() if key != "data"}
+    volumes = [[[item.subject, item.digest, item.weight] for item in side] for side in sides]
+    content = [dataclasses.asdict(preset), decisive, volumes, code]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _scores(
-    recipe: Supervised, fitted: Fitted, samples: data.SeededSamples, volumes: Sequence[Volume]
+    recipe: AnyRecipe, fitted: Fitted, samples: data.SeededSamples, volumes: Sequence[Volume]
 ) -> dict[str, bundle.Score]:
     """PSNR of the best weights by level, and the gain, over the validation subjects."""
     network = recipe.networks[NAME]
@@ -115,24 +143,22 @@ def _scores(
 
 
 def _about(
-    params: Mapping[str, Any],
+    preset: Preset,
+    learning: Mapping[str, Any],
     sides: Sequence[Sequence[Volume]],
     scores: Mapping[str, bundle.Score],
     code: str,
 ) -> bundle.About:
-    chosen, learning = params["network"], params["learning"]
     sets = {entry["name"]: entry["licence"] for entry in learning["data"]}
     if any(item.subject.startswith(cohort.NAME + "/") for side in sides for item in side):
         sets[cohort.NAME] = cohort.LICENCE
     people = [{item.subject for item in side} for side in sides]
     return bundle.About(
         stage=NAME,
-        architectures={
-            NAME: bundle.Architecture(chosen["architecture"], dict(chosen["arguments"]))
-        },
+        architectures={NAME: bundle.Architecture(preset.architecture, dict(preset.arguments))},
         inputs={
             "contrasts": sorted({item.contrast for side in sides for item in side}),
-            "other_contrasts": "simulated by random intensity maps",
+            "objective": preset.objective,
             "noise": "Rician and Gaussian, told as a level or a map",
             "largest_noise_percent": float(learning["noise"]["largest"]),
             "intensity": "robust range (0.5th to 99.5th percentile of the brain) at 1",
@@ -143,7 +169,7 @@ def _about(
         data=[{"name": name, "licence": licence} for name, licence in sets.items()],
         code=code,
         scores=scores,
-        title=f"Denoising of brain MR ({chosen['architecture']})",
+        title=f"Denoising of brain MR ({preset.architecture})",
         purpose=(
             "removing Rician or Gaussian noise of a known or estimated level from magnitude "
             "images of the head, skull-stripped or whole."

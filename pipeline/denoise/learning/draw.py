@@ -35,15 +35,15 @@ class Training:
     variety: float = 0.3
 
     def __call__(self, rng: np.random.Generator, number: int) -> dict[str, Any]:
-        """``clean``, ``noisy``, ``second`` (other noise) and ``level``, each (1, S, S, S)."""
+        """``clean``, ``noisy``, ``level`` and ``inside``, each (1, S, S, S)."""
         patch = self._patch(rng)
         clean = patch.values * np.float32(rng.uniform(0.7, 1.3))
         level = self.noise.level(clean.shape, rng)
         keep = _kept(patch, clean, rng)
-        noisy, second = (self.noise.add(clean, level, rng) * keep for _ in range(2))
+        noisy = self.noise.add(clean, level, rng) * keep
         told = _told(level, patch, rng)
         inside = patch.inside.astype(np.float32)
-        found = {"clean": clean, "noisy": noisy, "second": second, "level": told, "inside": inside}
+        found = {"clean": clean, "noisy": noisy, "level": told, "inside": inside}
         return {key: values[None] for key, values in found.items()}
 
     def _patch(self, rng: np.random.Generator) -> Patch:
@@ -63,6 +63,34 @@ class Training:
         if rng.random() < self.variety:
             patch = patches.recoloured(patch, rng)
         return patches.turned(patch, rng)
+
+
+@dataclass(frozen=True)
+class AsMeasured:
+    """Draws sample k of a training from noisy images alone: no noise is added.
+
+    Attributes:
+        volumes: noisy images; each gives its estimated level.
+        side: of the patches, voxels.
+    """
+
+    volumes: Sequence[Volume]
+    side: int
+
+    def __call__(self, rng: np.random.Generator, number: int) -> dict[str, Any]:
+        """``noisy``, ``level`` and ``inside``, each (1, S, S, S); ``rician`` is 1 or 0."""
+        volume = patches.choose(self.volumes, rng)
+        place = patches.place_inside(volume, rng)
+        patch = patches.turned(patches.cut(volume, self.side, place), rng)
+        scale = np.float32(rng.uniform(0.7, 1.3))
+        level = np.full_like(patch.values, volume.noise * scale)
+        if volume.emptied:
+            # what was set to zero holds no noise
+            level *= patch.values != 0
+        inside = patch.inside.astype(np.float32)
+        found = {"noisy": patch.values * scale, "level": level, "inside": inside}
+        magnitude = np.float32(volume.values.min() >= 0)
+        return {**{key: values[None] for key, values in found.items()}, "rician": magnitude}
 
 
 @dataclass(frozen=True)
