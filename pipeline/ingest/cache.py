@@ -7,6 +7,7 @@ without locks can damage it. What is damaged anyway, or was read by other code, 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -242,6 +243,10 @@ def opened(results: Results, root: Path) -> Iterator[Cache]:
                 base.close()
     except OSError as error:
         raise from_os_error(error, str(path)) from error
+    except sqlite3.OperationalError as error:
+        # of the disk, SQLite says no more than this
+        fault = OSError(errno.ENOSPC if "full" in str(error) else errno.EIO, str(error))
+        raise from_os_error(fault, str(path)) from error
 
 
 @contextmanager

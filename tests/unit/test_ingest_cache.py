@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import VoxelwayError
 from pipeline.ingest import cache, packed, reading
 from pipeline.ingest.headers import Common, Frame, Header, Reject, read_header
 from pipeline.ingest.index import index_folder
@@ -298,3 +300,18 @@ def outcome(dicom: Path, results: Results) -> str:
     except Exception as error:
         return str(error).replace(str(results.root), "")
     return "done"
+
+
+def test_full_disk_has_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    series(tmp_path / "dicom", slices=60)
+    connect = cache._connect
+
+    def small(part: Path) -> sqlite3.Connection:
+        base = connect(part)
+        base.execute("PRAGMA max_page_count = 20")
+        return base
+
+    monkeypatch.setattr(cache, "_connect", small)
+    with pytest.raises(VoxelwayError) as caught:
+        index(tmp_path)
+    assert caught.value.code == "E-DISK-FULL"
