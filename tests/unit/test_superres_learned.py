@@ -1,0 +1,406 @@
+"""Learned super-resolution: matrices by hand, samples, consistency, training, every method."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from pipeline import cli, images, methods, networks
+from pipeline.bundles import read_bundle
+from pipeline.errors import VoxelwayError
+from pipeline.networks.anyscale import pack, unpack
+from pipeline.restore.volumes import Volume
+from pipeline.superres import condition, lattice, network, profile, sampling, stage
+from pipeline.superres.learning import draw, fixed, guided, kinds, losses
+from pipeline.superres.learning.contrast import remap
+from pipeline.superres.learning.recipe import psnr
+from pipeline.superres.request import Request
+from pipeline.task import Task
+
+from . import superres_cases as cases
+
+IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
+LEARNED = [name for name in methods.available("superres") if methods.learned("superres", name)]
+
+
+def test_slices_of_a_box_are_means_by_hand() -> None:
+    # slices of 4 voxels over 0, 1, 2, …: means of linear values, whatever the sampling
+    box = profile.weights(4.0, "box", 1.0)
+    matrix = sampling.slices(np.array([1.5, 5.5, 9.5, 13.5]), box, 16)
+    found = matrix @ np.arange(16.0)
+    assert found[1:3] == pytest.approx([5.5, 9.5], abs=1e-5)
+    assert matrix.sum(axis=1) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_thin_slice_is_a_point() -> None:
+    matrix = sampling.slices(np.array([0.0, 2.25]), profile.weights(1.0, "rf", 1.0), 4)
+    assert matrix == pytest.approx(np.array([[1, 0, 0, 0], [0, 0, 0.75, 0.25]]))
+
+
+@pytest.mark.parametrize("shape", ["box", "gaussian", "rf"])
+def test_profiles_are_as_wide_as_they_say(shape: str) -> None:
+    offsets, weights = profile.weights(6.0, shape, 0.2)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights == pytest.approx(weights[::-1])
+    above = offsets[weights >= weights.max() / 2]
+    assert np.ptp(above) == pytest.approx(6.0, abs=0.3)
+
+
+def test_the_rf_profile_has_slopes_and_reaches_its_neighbours() -> None:
+    offsets, weights = profile.weights(4.0, "rf", 0.2)
+    reach = np.abs(offsets) > 2.0
+    assert 0.02 < np.abs(weights[reach]).sum() < 0.25
+
+
+@given(st.integers(2, 9), st.floats(1.0, 6.0), st.floats(-2.0, 2.0))
+@settings(max_examples=25, deadline=None)
+def test_spline_is_that_of_scipy(count: int, spacing: float, first: float) -> None:
+    middles, places = first + spacing * np.arange(count), np.arange(-3.0, 20.0)
+    values = np.random.default_rng(count).normal(size=count)
+    wanted = ndimage.map_coordinates(values, [(places - first) / spacing], order=3, mode="mirror")
+    assert sampling.spline(middles, places) @ values == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_correction_gives_back_the_slices() -> None:
+    matrix = sampling.slices(np.arange(4) * 3 + 1.0, profile.weights(3.0, "box", 1.0), 12)
+    wanted = np.array([1.0, -2.0, 0.5, 4.0])
+    change = sampling.correction(matrix, 0.0) @ wanted
+    assert matrix @ change == pytest.approx(wanted, abs=1e-5)
+    # the smallest such change lies in the space of the rows
+    smallest = matrix.T @ np.linalg.solve(matrix @ matrix.T, wanted)
+    assert change == pytest.approx(smallest, abs=1e-4)
+
+
+def test_matrices_go_along_their_axes() -> None:
+    volume = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    a, b, c = (np.random.default_rng(n).normal(size=(n, n + 2)).astype("f4") for n in (2, 3, 4))
+    wanted = np.einsum("ai,bj,ck,ijk->abc", a, b, c, volume)
+    assert sampling.apply([a, b, c], volume) == pytest.approx(wanted, abs=1e-4)
+    assert np.array_equal(sampling.apply([None, None, None], volume), volume)
+
+
+def test_the_condition_tells_where_the_slices_are() -> None:
+    told = condition.describe(9, 1.0, (4.0, 1.0, 2.0), 3.0)
+    assert told.shape == (6, 9)
+    # on a slice, halfway to the next, on the next
+    assert told[0, [1, 3, 5]] == pytest.approx([1.0, -1.0, 1.0], abs=1e-6)
+    assert told[2:, 0] == pytest.approx([4 / 6, 3 / 6, 1 / 6, 2 / 6])
+
+
+def test_packing_is_undone() -> None:
+    values = torch.arange(2 * 4 * 6 * 2.0).reshape(1, 2, 4, 6, 2)
+    assert torch.equal(unpack(pack(values)), values)
+    assert pack(values)[0, :8, 0, 0, 0].tolist() == values[0, 0, :2, :2, :2].flatten().tolist()
+
+
+@pytest.mark.parametrize("name", sorted(cases.TINY))
+def test_networks_start_as_the_interpolation(name: str) -> None:
+    torch.manual_seed(0)
+    made = networks.build(name, cases.TINY[name])
+    factor = cases.TINY[name].get("factor", 1)
+    image = torch.rand(2, 1, 5, 7, 6)
+    found = made(image, torch.rand(2, 6, 5))
+    assert found.shape == (2, 1, 5 * factor, 7, 6)
+    if name != "srcnn":
+        start = image.repeat_interleave(factor, dim=2)
+        assert torch.allclose(found, start, atol=1e-2)
+
+
+def test_saint_treats_both_planes_alike() -> None:
+    torch.manual_seed(1)
+    made = networks.build("saint", cases.TINY["saint"])
+    with torch.no_grad():
+        for values in made.across[-1].parameters():
+            values.normal_()
+    image, told = torch.rand(1, 1, 3, 6, 7), torch.zeros(1, 6, 3)
+    with torch.no_grad():
+        made.fusion[-1].weight.zero_()
+        found, turned = made(image, told), made(image.transpose(3, 4), told)
+    assert torch.allclose(found, turned.transpose(3, 4), atol=1e-5)
+
+
+def volume(seed: int = 0) -> Volume:
+    values = images.array(cases.ball()) / 100
+    values *= 1 + 0.1 * np.random.default_rng(seed).random(values.shape).astype(np.float32)
+    return Volume(f"set/{seed}", "T1w", values, values > 0, (1.0, 1.0, 1.0), 0.0, True, str(seed))
+
+
+LEARNING = cases.params()["learning"] | {"patch": 12, "validation_patch": 16}
+
+
+@given(st.integers(0, 60))
+@settings(max_examples=20, deadline=None)
+def test_samples_are_sound_and_repeat(seed: int) -> None:
+    drawn = (
+        draw.Patches([volume()], LEARNING),
+        fixed.Patches([volume()], LEARNING, 3),
+        guided.Patches([volume()], LEARNING),
+    )
+    for kind, count in zip(drawn, (1, 1, 2), strict=True):
+        one, again = (kind(np.random.default_rng(seed), 0) for _ in range(2))
+        for name in ("image", "target", "condition"):
+            assert np.array_equal(one[name], again[name])
+            assert one[name].dtype == np.float32 and np.isfinite(one[name]).all()
+        assert one["target"].shape == (1, 12, 12, 12)
+        assert one["image"].shape[0] == count
+        assert one["condition"].shape[1] == one["image"].shape[1]
+
+
+def test_an_acquisition_of_factor_one_changes_nothing() -> None:
+    sharp = volume().values
+    how = draw.Acquisition((1.0, 1.0, 1.0), 1.0, "box", (0.0, 0.0, 0.0), 0.0)
+    found, first = draw.acquire(sharp, how, np.random.default_rng(0))
+    assert np.array_equal(found, sharp) and first == 0.0
+
+
+def test_contrasts_keep_the_air_dark() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        for share in (0.0, 1.0):
+            found = remap(np.array([0.0, 0.3, 1.0], np.float32), share, rng)
+            assert found[0] == 0.0 and np.isfinite(found).all() and found[1:].min() > 0
+
+
+def test_lesions_are_what_the_guide_lacks() -> None:
+    flat = np.full((16, 16, 16), 0.5, np.float32)
+    changed = guided.with_lesions(flat, np.random.default_rng(3)) != flat
+    assert 0 < changed.mean() < 0.5
+
+
+def test_losses_by_hand() -> None:
+    made, truth = torch.zeros(1, 1, 2, 2, 2), torch.zeros(1, 1, 2, 2, 2)
+    made[0, 0, 1] = 0.2  # a step of 0.2 along z: half of the voxels are off
+    entries = [{"name": name} for name in ("l1", "mse", "gradient")]
+    found = losses.build(entries)(made, truth)
+    assert float(found["l1"]) == pytest.approx(0.1)
+    assert float(found["mse"]) == pytest.approx(0.02)
+    assert float(found["gradient"]) == pytest.approx(0.2 / 3)
+    assert float(found["loss"]) == pytest.approx(0.1 + 0.02 + 0.2 / 3)
+    small = losses.Charbonnier(0.1)(torch.tensor([0.01]), torch.tensor([0.0]))
+    assert float(small) == pytest.approx(0.01**2 / 0.2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[], [{"name": "nothing"}], [{"name": "l1"}, {"name": "l1"}], [{"name": "l1", "weight": -1}],
+     [{"name": "charbonnier", "epsilon": 0}], [{"name": "l1", "window": 3}]],
+)  # fmt: skip
+def test_losses_that_do_not_fit_are_refused(entries: list[dict[str, Any]]) -> None:
+    with pytest.raises(VoxelwayError, match="E-CONFIG-VALUE"):
+        losses.build(entries)
+
+
+def test_psnr_by_hand() -> None:
+    truth = torch.zeros(1, 1, 2, 2, 2)
+    made = truth + 0.1
+    assert psnr(made, truth, truth > 1) == pytest.approx(20.0, abs=1e-4)
+
+
+def thick(factor: float, axis: int = 2) -> tuple[sitk.Image, sitk.Image, profile.Profile]:
+    sharp = cases.ball()
+    spacing = [1.0, 1.0, 1.0]
+    spacing[axis] = factor
+    x, y, z = spacing
+    grid = images.spaced_grid(sharp, (x, y, z))
+    made = profile.make_profile(grid, None, "box", 1.0)
+    return sharp, profile.acquire(sharp, grid, IDENTITY, made), made
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_consistency_is_enforced_and_stops_at_the_noise(axis: int) -> None:
+    _, acquired, made = thick(4.0, axis)
+    fine = lattice.fine(acquired, made, 1.0, lambda distance: distance / 4)
+    values = images.array(acquired)
+    start = fine.interpolated(values) * 0.9 + 3
+
+    def left(found: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((sampling.apply(fine.forward(), found) - values) ** 2)))
+
+    assert left(start) > 2
+    # where nothing is cut off at zero, one correction is enough
+    lifted = lattice.consistent(start + 50, values + 50, fine, 0.0, 1)
+    assert np.abs(sampling.apply(fine.forward(), lifted) - values - 50).max() < 0.05
+    assert left(lattice.consistent(start, values, fine, 0.0, 3)) < 0.1 * left(start)
+    noisy = lattice.consistent(start + 50, values + 50, fine, 1.0, 1)
+    assert left(noisy - 50) == pytest.approx(1.0, rel=0.01)
+    assert np.array_equal(lattice.consistent(start, values, fine, 1e3, 3), start)
+
+
+def test_the_fine_lattice_is_the_grid_of_the_stage() -> None:
+    _, acquired, made = thick(3.0)
+    fine = lattice.fine(acquired, made, 1.0, lambda distance: 1.0)
+    assert images.same_grid(fine.grid, images.spaced_grid(acquired, (1.0, 1.0, 1.0)))
+    assert fine.normal == 0 and fine.spacings == pytest.approx((3.0, 1.0, 1.0))
+    # ITK's spline is mirrored at the ends too: the inner part agrees
+    found, wanted = fine.interpolated(images.array(acquired)), images.resample(acquired, fine.grid)
+    assert found[6:-6] == pytest.approx(images.array(wanted)[6:-6], abs=0.05)
+
+
+def test_turning_is_undone() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    copies = [network.turned(values, way) for way in range(8)]
+    assert len({copy.tobytes() + str(copy.shape).encode() for copy in copies}) == 8
+    for way, copy in enumerate(copies):
+        assert np.array_equal(network.turned(copy, way, back=True), values)
+
+
+def request(factor: float = 3.0, **changes: Any) -> Request:
+    sharp, acquired, made = thick(factor)
+    given = {"suffix": "T1w", "guide": sharp} | changes
+    return Request(acquired, sharp, IDENTITY, made, 0.0, 2, **given)
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_every_learned_method_repeats_and_explains_the_slices(tmp_path: Path, method: str) -> None:
+    made = methods.create(
+        "superres", method, cases.params(method=method), cases.bundle(tmp_path / "b", method)
+    )
+    asked = request()
+    first, second = (images.array(made(asked).image) for _ in range(2))
+    assert np.array_equal(first, second) and first.shape == images.array(asked.grid).shape
+    assert np.isfinite(first).all() and first.min() >= 0
+    error = profile.consistency(made(asked).image, asked.image, IDENTITY, asked.profile)
+    plain = images.resample(asked.image, asked.grid)
+    assert error < 0.9 * profile.consistency(plain, asked.image, IDENTITY, asked.profile)
+
+
+def test_every_learned_method_is_tested_and_has_an_architecture() -> None:
+    assert sorted(LEARNED) == sorted(cases.METHODS)
+    assert set(kinds.KINDS) == set(cases.TINY)
+
+
+def test_a_turned_contrast_is_taken_to_the_grid(tmp_path: Path) -> None:
+    made = network.create(cases.params(), cases.bundle(tmp_path / "b", "anyscale"), "anyscale")
+    turn = sitk.Euler3DTransform((14.0, 16.0, 18.0), 0.0, 0.0, 0.1)
+    sharp, acquired, shape = thick(3.0)
+    found = made(Request(acquired, sharp, turn, shape, 0.0, 2, "T1w")).image
+    assert images.same_grid(found, sharp)
+    plain = images.array(images.resample(acquired, sharp, turn))
+    assert np.corrcoef(images.array(found).ravel(), plain.ravel())[0, 1] > 0.95
+
+
+def test_a_factor_above_the_largest_is_interpolated_on(tmp_path: Path) -> None:
+    made = network.create(cases.params(), cases.bundle(tmp_path / "b", "anyscale"), "anyscale")
+    asked = request(9.0)
+    found = made(asked).image
+    assert images.same_grid(found, asked.grid)
+
+
+def test_the_mirrored_copies_give_mean_and_spread(tmp_path: Path) -> None:
+    folder = cases.bundle(tmp_path / "b", "anyscale")
+    made = network.create(cases.params(uncertainty="mirror", members=8), folder, "anyscale")
+    found = made(request())
+    assert found.uncertainty is not None
+    spread = images.array(found.uncertainty)
+    assert spread.min() >= 0 and spread.max() > 0
+    assert images.same_grid(found.image, found.uncertainty)
+
+
+def test_dropout_needs_a_model_with_dropout(tmp_path: Path) -> None:
+    folder = cases.bundle(tmp_path / "b", "anyscale")
+    with pytest.raises(VoxelwayError, match="E-CONFIG-VALUE"):
+        network.create(cases.params(uncertainty="dropout"), folder, "anyscale")
+    folder = cases.bundle(tmp_path / "c", "anyscale", more={"dropout": 0.3})
+    made = network.create(cases.params(uncertainty="dropout", members=3), folder, "anyscale")
+    found = [made(request()) for _ in range(2)]
+    spreads = [images.array(one.uncertainty) for one in found if one.uncertainty is not None]
+    assert np.array_equal(*spreads) and spreads[0].max() > 0
+
+
+def test_what_the_model_was_not_made_for_is_told_or_refused(tmp_path: Path) -> None:
+    folder = cases.bundle(tmp_path / "a", "anyscale")
+    notes = network.create(cases.params(), folder, "anyscale")(request(suffix="T2w")).notes
+    assert len(notes) == 1 and "not on real T2w" in notes[0]
+    strict = cases.bundle(tmp_path / "b", "anyscale", random_contrasts=0.0)
+    with pytest.raises(VoxelwayError, match="E-IMG-MODALITY"):
+        network.create(cases.params(), strict, "anyscale")(request(suffix="T2w"))
+    with pytest.raises(VoxelwayError, match="E-IMG-INPUT"):
+        network.create(cases.params(), cases.bundle(tmp_path / "c", "guided"), "anyscale")(
+            request(guide=None)
+        )
+    with pytest.raises(VoxelwayError, match="E-MODEL-INPUT"):
+        network.create(cases.params(), folder, "srcnn")
+
+
+def test_integers_and_negative_values_keep_their_scale(tmp_path: Path) -> None:
+    folder = cases.bundle(tmp_path / "b", "anyscale")
+    made = network.create(cases.params(), folder, "anyscale")
+    one = request()
+    found = images.array(made(one).image)
+    # thirty times brighter: the same image, thirty times brighter
+    bright = Request(one.image * 30.0, one.grid, IDENTITY, one.profile, 0.0, 2, "T1w", one.guide)
+    assert images.array(made(bright).image) == pytest.approx(30 * found, rel=1e-3, abs=0.05)
+    below = Request(one.image - 20.0, one.grid, IDENTITY, one.profile, 0.0, 2, "T1w", one.guide)
+    assert images.array(made(below).image).min() == pytest.approx(-20.0, abs=1.0)
+
+
+def test_file_form_with_uncertainty(tmp_path: Path) -> None:
+    _, acquired, _ = thick(4.0)
+    source, output = tmp_path / "sub-1_T1w.nii.gz", tmp_path / "out" / "sub-1_T1w.nii.gz"
+    images.write_image(acquired, source)
+    given = cases.params(method="anyscale", uncertainty="mirror", members=2)
+    task = Task("superres", given)
+    prepared = stage.prepare(given, cases.bundle(tmp_path / "b", "anyscale"))
+    stage.run_file(task, prepared, {"input": str(source), "output": str(output)})
+    assert images.read_image(output).GetSpacing() == pytest.approx((1.0, 1.0, 1.0))
+    assert images.read_image(stage.uncertainty_path(output)).GetSize() == (28, 32, 36)
+    facts = stage._facts(output)
+    assert facts["ConsistencyRMSE"] < facts["ConsistencyRMSEPlain"]
+
+
+CONFIG = """
+dicom: {folder}
+results: {folder}/results
+superres:
+  training: {{steps: 3, batch: 2, validate_every: 2, warmup: 1, devices: 1}}
+  network: {{architecture: {architecture}, arguments: {arguments}}}
+  learning:
+    patch: 12
+    validation_patch: 12
+    {more}
+    data:
+      - {{name: balls, folder: {folder}, files: "sub-*_T1w.nii.gz", licence: CC0, contrast: T1w,
+         held_out: [sub-04]}}
+"""
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_every_network_trains_from_files_to_a_bundle(tmp_path: Path, method: str) -> None:
+    cases.write_subjects(tmp_path, 4)
+    architecture, extra = cases.METHODS[method]
+    more = "adversarial: 0.01" if method == "adversarial" else "in_plane: 0.5"
+    path = tmp_path / "config.yaml"
+    arguments = json.dumps({**cases.TINY[architecture], **extra})
+    path.write_text(
+        CONFIG.format(folder=tmp_path, architecture=architecture, arguments=arguments, more=more)
+    )
+    yaml.safe_load(path.read_text())
+    out = tmp_path / "bundle"
+    command = ["train", "superres", "--config", str(path), "--out", str(out)]
+    assert cli.main(command) == 0
+    made = read_bundle(out, "superres")
+    assert made.metadata["training"]["steps"] == 3
+    assert made.metadata["training"]["subjects"] == {"train": 2, "val": 1}
+    assert set(made.metadata["training"]["scores"]) == {"gain", "psnr"}
+    assert "balls: CC0" in (out / "README.md").read_text()
+    assert not [name for name in made.tensors if name.startswith("critic")]
+    # the bundle restores
+    method_made = methods.create("superres", method, cases.params(method=method), out)
+    assert np.isfinite(images.array(method_made(request()).image)).all()
+
+
+def test_training_sees_sharp_images_only() -> None:
+    from pipeline.superres.train import is_sharp
+
+    thick_one = volume().__class__(**{**vars(volume()), "spacing": (5.0, 1.0, 1.0)})
+    assert is_sharp(volume()) and not is_sharp(thick_one)
