@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.datadict import DicomDictionary, dictionary_VR
 from pydicom.sequence import Sequence
 
-MARK = "XQZ"
+MARK = "XQZMARK"
 #: Digits that stand in every planted UID, date and time.
 UID_ROOT, DATE, TIME = "1.2.999.77177", "19470417", "083159.123457"
 TEXTS = ("LO", "SH", "ST", "LT", "UT", "UC", "AE", "UR", "CS")
@@ -20,6 +20,7 @@ TEXTS = ("LO", "SH", "ST", "LT", "UT", "UC", "AE", "UR", "CS")
 KEPT = {
     "SpecificCharacterSet", "SOPClassUID", "Modality", "PhotometricInterpretation",
     "TransferSyntaxUID", "ImageType", "BurnedInAnnotation", "MRAcquisitionType",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 }  # fmt: skip
 
 
@@ -40,24 +41,33 @@ class Planter:
             "TM": TIME,
             "DT": DATE + TIME,
             "AS": "077Y",
-            "UN": token.encode(),
-            "OB": token.encode().ljust(10, b" "),
-            "OW": token.encode().ljust(10, b" "),
+            "UN": token.encode().ljust(16, b" "),
+            "OB": token.encode().ljust(16, b" "),
+            "OW": token.encode().ljust(16, b" "),
         }
         return values.get(vr)
 
-    def everywhere(self, dataset: Dataset, depth: int = 0) -> None:
-        """In every attribute that the standard knows, in a private one, in overlays and items."""
+    def everywhere(self) -> Dataset:
+        """In every attribute that the standard knows, in private ones, in overlays and items."""
+        dataset = Dataset()
         for tag, entry in DicomDictionary.items():
             keyword, group = entry[4], tag >> 16
-            fixed = keyword in KEPT or not keyword or group in (0, 2, 4, 0x7FE0)
-            if fixed or (tag in dataset and depth == 0 and dictionary_VR(tag) == "UI"):
+            if keyword in KEPT or not keyword or group in (0, 2, 4, 0x7FE0):
                 continue
-            if entry[0] == "SQ" and depth < 2 and (depth == 0 or tag % 7 == 0):
-                dataset.add_new(tag, "SQ", Sequence([self.item(depth)]))
-            elif (value := self.value(entry[0])) is not None and entry[0] != "SQ":
+            if entry[0] == "SQ":
+                # a deep item in every twentieth sequence, for speed
+                item = self.item(0) if self.count % 20 == 0 else self.light()
+                dataset.add_new(tag, "SQ", Sequence([item]))
+            elif (value := self.value(entry[0])) is not None:
                 dataset.add_new(tag, entry[0], value)
         self.hidden(dataset)
+        return dataset
+
+    def light(self) -> Dataset:
+        """An item with one text."""
+        item = Dataset()
+        item.PatientComments = self.value("LT")
+        return item
 
     def item(self, depth: int) -> Dataset:
         """An item with a few texts; at the first level, with sequences of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydicom.datadict import DicomDictionary
 from pydicom.dataset import FileDataset
 from pydicom.sequence import Sequence
 
-from pipeline import cli
+from pipeline import cli, files
 from pipeline.deidentify.dataset import Rules, clean
 from pipeline.export.identity import Pseudonym
 
@@ -24,13 +25,18 @@ KEY = bytes(range(32))
 RULES = Rules(Pseudonym("pabc", KEY))
 
 
-def plant(ds: FileDataset, number: int) -> None:
+@cache
+def everywhere() -> Dataset:
+    return Planter().everywhere()
+
+
+def plant(ds: FileDataset, number: int, chosen: Dataset | None = None) -> None:
     """Everything that a scanner, an archive or a person may have put into a file."""
-    planter = Planter()
-    place = {k: ds[k].value for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")}
-    planter.everywhere(ds)
-    for keyword, uid in place.items():
-        setattr(ds, keyword, f"{UID_ROOT}.{len(uid)}.{number if 'SOP' in keyword else 0}")
+    own = {k: ds[k].value for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")}
+    ds.update(chosen or everywhere())
+    for n, (keyword, uid) in enumerate(own.items()):
+        # different for each series and object, as they were
+        setattr(ds, keyword, f"{UID_ROOT}.{n}.{int(uid.split('.')[-1]) % 10**20}")
     ds.PatientID = f"{MARK}-ID"
     ds.preamble = f"{MARK}PREAMBLE".encode().ljust(128, b"\0")
     ds.file_meta.SourceApplicationEntityTitle = f"{MARK}AE"
@@ -84,7 +90,7 @@ def test_nothing_planted_leaves(
 def test_the_search_finds_what_was_planted(source: Path) -> None:
     """The test above must be able to fail."""
     found = leaks(source / "dicom")
-    assert any("XQZ" in leak for leak in found)
+    assert any(MARK in leak for leak in found)
     assert any(DATE in leak for leak in found) and any(UID_ROOT in leak for leak in found)
     original = next((source / "dicom").rglob("*_000.dcm")).read_bytes()
     assert original.count(MARK.encode()) > 2000
@@ -122,3 +128,51 @@ def test_nothing_planted_stays_at_any_depth(dataset: Dataset) -> None:
     assert MARK not in dataset.to_json() and MARK not in str(dataset)
     for element in dataset.iterall():
         assert not element.tag.is_private
+
+
+@cache
+def readable() -> Dataset:
+    """All texts, and a nested one; of the rest dcm2niix makes no image, or several."""
+    found = Dataset({e.tag: e for e in everywhere() if e.VR not in ("SQ", "UN", "OB", "OW")})
+    found.RequestAttributesSequence = [Planter().light()]
+    return found
+
+
+def scanner(ds: FileDataset, number: int) -> None:
+    """As :func:`plant`, but the protocol still finds the series."""
+    kept = {k: getattr(ds, k) for k in ("EchoTime", "RepetitionTime", "InversionTime")}
+    plant(ds, number, readable())
+    for keyword, value in kept.items():
+        setattr(ds, keyword, value)
+    ds.SeriesDescription = f"t1 {MARK}"
+    ds.ScanningSequence = ["GR", MARK]
+    ds.StudyDate = DATE
+    # what marks the pixels or the class must not refuse the series here
+    for keyword in ("ImageComments", "BodyPartExamined", "ProtocolName"):
+        setattr(ds, keyword, MARK)
+
+
+def test_nothing_planted_is_in_the_results(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    place = tmp_path / "dicom" / f"{MARK}^Folder"
+    series(place, patient=f"{MARK}1", name=f"{MARK}a", edit=scanner, slices=8)
+    broken = series(place, patient=f"{MARK}1", name=f"{MARK}b", edit=scanner, slices=8)
+    broken[4].unlink()
+    (place / f"{MARK}.dcm").write_bytes(MARK.encode() * 100)
+    results = tmp_path / "results"
+    assert cli.main(["index", str(tmp_path / "dicom"), str(results)]) == 0
+    units = [row["subject"] + "_ses-" + row["session"]
+             for row in files.read_tsv(results / "manifest.tsv")]  # fmt: skip
+    assert len(units) == 1
+    assert cli.main(["ingest", "--results", str(results), "--unit", f"sub-{units[0]}"]) == 0
+    assert len(list((results / "rawdata").rglob("*_T1w.nii.gz"))) == 1
+    assert cli.main(["report", str(results)]) == 0
+    said = capfd.readouterr()
+    assert not leaks(results) and not leaks(temporary)
+    assert not traces((said.out + said.err).encode())
+    assert (results / "qc" / "index.html").is_file()
