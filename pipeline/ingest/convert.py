@@ -106,7 +106,8 @@ def _attempt(source: Source, log: Path | None) -> tuple[_Chosen | None, str]:
         _room(folder, source)
         place, out = _gather(source, folder), folder / "out"
         out.mkdir()
-        found, said = tool.run(place, out, signed=not _straight(source))
+        mixed = any(code == "D-MIXED-ACQUISITION" for code, _ in source.findings)
+        found, said = tool.run(place, out, signed=not _straight(source), merged=mixed)
         if log is not None:
             files.write_text(log, said)
         if not found:

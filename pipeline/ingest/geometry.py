@@ -46,13 +46,14 @@ def check(nifti: bytes | bytearray, source: Source, suffix: str, slices: int) ->
         nifti: bytes of the file.
         source: record of the index.
         suffix: ``_Eq``, ``_Tilt``, ``_Tilt_Eq`` when dcm2niix resampled the slices.
-        slices: how many slices are compared voxel by voxel; of resampled images those at the ends.
+        slices: how many slices are compared voxel by voxel; of resampled images those at the
+            ends, of compressed ones all.
 
     Returns:
         Facts for the sidecar.
 
     Raises:
-        VoxelwayError: D-GEOMETRY with what differs.
+        VoxelwayError: D-GEOMETRY with what differs; D-UNREADABLE when pixels can't be decoded.
     """
     values, affine = _load(nifti)
     shape = values.shape
@@ -71,14 +72,21 @@ def check(nifti: bytes | bytearray, source: Source, suffix: str, slices: int) ->
     off = _farthest(_corners(affine, shape[:3]), header_corners(expected))
     if off > CORNER_MM:
         raise _differs(f"a corner lies {off:.2f} mm from where the headers place it")
-    # the ends and the middle are the slices that a wrong order can't leave in place
-    chosen = np.unique(np.linspace(0, expected.slices - 1, slices + 2).astype(int)[:-1])
-    compared = _compare(values, affine, source, chosen[:slices].tolist(), EQUAL)
+    compared = _compare(values, affine, source, _chosen(source, slices), EQUAL)
     return {
         "GeometryChecked": "size, corners and voxels",
         "GeometryErrorMM": round(off, 4),
         "SlicesCompared": compared,
     }
+
+
+def _chosen(source: Source, count: int) -> list[int]:
+    """The slices to compare; all where the pixels are compressed, because damage may be in any."""
+    if source.compressed and count:
+        return list(range(source.geometry.slices))
+    # the ends and the middle are the slices that a wrong order can't leave in place
+    last = source.geometry.slices - 1
+    return [int(n) for n in np.unique(np.linspace(0, last, count + 2).astype(int)[:-1])[:count]]
 
 
 def _load(nifti: bytes | bytearray) -> tuple[NDArray[Any], Array]:

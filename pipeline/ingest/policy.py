@@ -57,7 +57,8 @@ def judge(
     refused = []
     for code in dict.fromkeys(item.code for item in findings):
         same = [item for item in findings if item.code == code]
-        action = str(wants.get(code, "refuse"))
+        # copies were taken out above; what is left lies at one place and differs
+        action = "refuse" if code == DUPLICATE else str(wants.get(code, "refuse"))
         if _allowed(action, same):
             done = {"repair": "repaired", "accept": "accepted"}[action]
             notes += [Finding(code, f"{done}: {item.message}") for item in same]

@@ -36,6 +36,7 @@ def source_of(item: Candidate) -> Source:
         rewrite=any(header.bare or _unreadable(header) for header in volume.headers),
         volumes=len(parts),
         planes=planes,
+        compressed=any(_encapsulated(header) for header in headers),
     )
 
 
@@ -47,6 +48,13 @@ def _laid_out(parts: list[Volume]) -> tuple[list[Header], tuple[tuple[int, int],
         return headers, ()
     number = {id(header): n for n, header in enumerate(headers)}
     return headers, tuple((number[id(plane.header)], plane.frame.index) for plane in planes)
+
+
+def _encapsulated(header: Header) -> bool:
+    from pydicom.uid import UID
+
+    syntax = UID(header.common.transfer_syntax)
+    return bool(syntax.is_transfer_syntax and syntax.is_encapsulated)
 
 
 def _unreadable(header: Header) -> bool:

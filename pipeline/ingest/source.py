@@ -90,6 +90,8 @@ class Source:
     volumes: int = 1
     #: file and frame of each slice, volume after volume; empty where each file is one slice
     planes: tuple[tuple[int, int], ...] = ()
+    #: whether the pixels are compressed, so that damage shows when they are decoded only
+    compressed: bool = False
 
 
 def read_sources(results: Results, unit: Unit) -> dict[str, Source]:

@@ -91,7 +91,7 @@ def program() -> str:
     return path
 
 
-def run(dicom: Path, out: Path, *, signed: bool) -> tuple[list[Output], str]:
+def run(dicom: Path, out: Path, *, signed: bool, merged: bool) -> tuple[list[Output], str]:
     """Run dcm2niix without its defaults file.
 
     Args:
@@ -99,6 +99,7 @@ def run(dicom: Path, out: Path, *, signed: bool) -> tuple[list[Output], str]:
         out: empty folder.
         signed: store unsigned values that fit as signed ones, the only kind that dcm2niix
             resamples; the values stay the same.
+        merged: make one image of slices whose timings or angles differ.
 
     Returns:
         The images, and what it said with its exit status: only for the private folder.
@@ -108,6 +109,7 @@ def run(dicom: Path, out: Path, *, signed: bool) -> tuple[list[Output], str]:
     """
     options = ["-g", "i", "-b", "y", "-ba", "y", "-z", "n", "-f", NAME, "-w", "2", "-d", "0"]
     options += ["-l", "n"] if signed else []
+    options += ["-m", "y"] if merged else []
     command = [program(), *options, "-o", str(out), str(dicom)]
     try:
         done = subprocess.run(
