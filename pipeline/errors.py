@@ -104,6 +104,7 @@ CODES: dict[str, Code] = {
     "D-BURNED-IN": Code(_R, "the pixels may show the patient's name"),
     "D-MOSAIC": Code(_R, "a mosaic, whose slices only private elements describe"),
     "D-FACE": Code(_R, "the image may show a face that can't be taken out"),
+    "E-PSEUDONYM": Code(_R, "two patients get the same pseudonym"),
     "D-SAME-ID": Code(_R, "one PatientID stands for several people"),
     "D-LOCALIZER": Code(_R, "a localizer, left out"),
     "D-DERIVED": Code(_R, "a derived image, left out"),

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import VoxelwayError
 from pipeline.ingest.headers import Header, Reject
-from pipeline.ingest.identity import file_label, pseudonym, series_label
+from pipeline.ingest.identity import (
+    file_label,
+    normalised,
+    pseudonym,
+    same_pseudonym,
+    series_label,
+)
 
 #: Classes whose pixels usually show text: secondary capture, ultrasound, photographs, video.
 _SHOWN = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(7|6|3|77)(\.|$)")
@@ -38,10 +45,11 @@ def judge(headers: Sequence[Header], key: bytes) -> tuple[list[Header], list[Ref
     the same hand.
     """
     shown = {h.common.series_uid: why for h in headers if (why := _shown(h)) is not None}
+    mixed = _several_people(headers, key)
     taken, refused = [], list[Refused]()
     seen: set[tuple[str, str]] = set()
     for header in headers:
-        fault = _fault(header, shown, seen)
+        fault = next(_faults(header, shown, mixed, seen), None)
         if fault is None:
             seen.add((header.common.series_uid, header.sop_uid))
             taken.append(header)
@@ -72,14 +80,25 @@ def _shown(header: Header) -> str | None:
     return None
 
 
-def _fault(
-    header: Header, shown: dict[str, str], seen: set[tuple[str, str]]
-) -> tuple[str, str] | None:
-    return next(_faults(header, shown, seen), None)
+def _several_people(headers: Sequence[Header], key: bytes) -> set[str]:
+    """Normalised ids under which people with different dates of birth are found.
+
+    Raises:
+        VoxelwayError: E-PSEUDONYM when two ids get the same pseudonym.
+    """
+    births: dict[str, set[int]] = {}
+    for header in headers:
+        name = normalised(header.common.patient_id)
+        births.setdefault(name, set()).update({header.common.person} - {0})
+    counts = Counter(pseudonym(key, name) for name in births if name)
+    for label, count in counts.most_common(1):
+        if count > 1:
+            raise same_pseudonym(label)
+    return {name for name, found in births.items() if len(found) > 1}
 
 
 def _faults(
-    header: Header, shown: dict[str, str], seen: set[tuple[str, str]]
+    header: Header, shown: dict[str, str], mixed: set[str], seen: set[tuple[str, str]]
 ) -> Iterator[tuple[str, str]]:
     common = header.common
     if common.series_uid in shown:
@@ -91,8 +110,10 @@ def _faults(
     if "MOSAIC" in common.image_type:
         what = "A mosaic: where its slices lie stands in private elements, which may not leave"
         yield "D-MOSAIC", f"{what}; convert it instead"
-    if not common.patient_id.strip():
+    if not normalised(common.patient_id):
         yield "D-NO-PATIENT", "PatientID is empty; complete it at the source"
+    if normalised(common.patient_id) in mixed:
+        yield "D-SAME-ID", "Several dates of birth under one PatientID; correct it at the source"
     if header.missing:
         yield "D-TRUNCATED", "The file ends before its pixels do; export it again"
     if not header.sop_uid:

@@ -44,7 +44,8 @@ MOST_FRAMES = 65535
 KEYWORDS = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate",
     "SeriesTime", "AcquisitionTime", "AcquisitionDateTime", "Modality", "Manufacturer",
-    "ImageType", "SeriesDescription", "ProtocolName", "PatientID", "PatientPosition",
+    "ImageType", "SeriesDescription", "ProtocolName", "PatientID", "PatientBirthDate",
+    "PatientPosition",
     "BodyPartExamined", "ScanningSequence", "SequenceVariant", "ScanOptions", "SequenceName",
     "MRAcquisitionType", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime",
     "FlipAngle", "MagneticFieldStrength", "SpacingBetweenSlices", "EchoNumbers",
@@ -96,6 +97,8 @@ class Common:
     samples: int
     #: codes and numbers for the sidecar, under their BIDS names
     facts: Facts
+    #: checksum of the date of birth, which tells people of one PatientID apart; 0 without one
+    person: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +320,7 @@ def _common(dataset: Any, sop_class: str, syntax: str) -> Common:
         bits=whole(dataset, "BitsAllocated") or 0,
         samples=whole(dataset, "SamplesPerPixel") or 1,
         facts=coded_facts(dataset),
+        person=zlib.crc32(text(dataset, "PatientBirthDate").encode("utf-8", "surrogatepass")),
     )
 
 

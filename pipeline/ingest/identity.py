@@ -44,6 +44,13 @@ def pseudonym(key: bytes, patient_id: str) -> str:
     return "p" + _label(key, f"patient:{name}")
 
 
+def same_pseudonym(label: str) -> VoxelwayError:
+    """The error of two patients whose hashes begin alike: one in 10^9 cohorts of 1,000."""
+    hint = "Index one of them into results of their own, which have another key"
+    what = "Two patients get the same pseudonym under this key; nothing was written for them"
+    return VoxelwayError("E-PSEUDONYM", what, where=label, hint=hint)
+
+
 def series_label(key: bytes, series_uid: str) -> str:
     """Pseudonymous id of a series, for example ``s4jvq0t2aab``."""
     return "s" + _label(key, f"series:{series_uid}")

@@ -21,7 +21,14 @@ from pipeline.errors import Exit, VoxelwayError, from_os_error
 from pipeline.ingest import bids, cache, reading, records, resent, rest, select
 from pipeline.ingest.cache import Cache
 from pipeline.ingest.findings import place
-from pipeline.ingest.identity import file_label, make_key, private_folder, pseudonym, series_label
+from pipeline.ingest.identity import (
+    file_label,
+    make_key,
+    private_folder,
+    pseudonym,
+    same_pseudonym,
+    series_label,
+)
 from pipeline.ingest.manifest import Row, write_manifest
 from pipeline.ingest.patient import Candidate, Patient, Refusal
 from pipeline.ingest.registry import Registry
@@ -73,7 +80,7 @@ class Index:
             return ""
         subject = pseudonym(key, patient)
         if self.patients.setdefault(subject, patient) != patient:
-            raise VoxelwayError("E-INTERNAL", "Two patients got the same pseudonym", where=subject)
+            raise same_pseudonym(subject)
         return subject
 
 
@@ -201,11 +208,14 @@ def examine(
     known: Cache, key: bytes, subject: str, numbers: Iterable[int], params: Mapping[str, Any]
 ) -> Patient:
     """Put the series of one patient through selection and gate."""
-    patient = Patient(key, subject, params)
+    patient, people = Patient(key, subject, params), set[int]()
     for number in numbers:
         for headers in group(known.series(number)):
+            people.update(header.common.person for header in headers)
             label = series_label(key, headers[0].common.series_uid)
             patient.add(label, headers, resent.contents(known))
+    if subject:
+        patient.check_person(people)
     return patient
 
 

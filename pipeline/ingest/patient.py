@@ -142,6 +142,25 @@ class Patient:
         if not verdict.refused:
             self.candidates.append(Candidate(volume, suffix, verdict.notes))
 
+    def check_person(self, people: Iterable[int]) -> None:
+        """Refuse all series when they are of people born on different days.
+
+        Nobody can tell from the headers whose a series is, so that none of them is used. Names are
+        no sign: they change, and are spelt in many ways.
+
+        Args:
+            people: checksums of the dates of birth of all files; 0 where there is none.
+        """
+        births = {person for person in people if person}
+        if len(births) < 2:
+            return
+        what = f"{len(births)} dates of birth under one PatientID; correct it at the source"
+        finding = Finding("D-SAME-ID", what)
+        for item in (*self.candidates, *self.rest):
+            self._refuse(finding, item.volume.series.label, item.volume.headers)
+        self.candidates.clear()
+        self.rest.clear()
+
     def _refuse(self, finding: Finding, series: str, headers: Iterable[Header]) -> None:
         self.refusals.append(Refusal(finding, self.subject, series, tuple(headers)))
 
