@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def read_whole(path: str) -> Any:
         Exception: whatever pydicom meets a damaged file with.
     """
     import pydicom
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
 
     dataset = pydicom.dcmread(path, force=True)
     meta = getattr(dataset, "file_meta", None)
@@ -25,6 +26,35 @@ def read_whole(path: str) -> Any:
     if "TransferSyntaxUID" not in meta:
         implicit, _ = dataset.original_encoding
         meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    if meta.TransferSyntaxUID == JPEGExtended12Bit and int(dataset.BitsStored) > 8:
+        return _by_gdcm(path)
+    return dataset
+
+
+def _by_gdcm(path: str) -> Any:
+    """JPEG of 12 bits, which pydicom hands to no decoder although GDCM has one."""
+    import gdcm
+    import pydicom
+
+    reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+    reader.SetFileName(path)
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
+    if not reader.Read():
+        raise ValueError("GDCM can't read the file")
+    change.SetInput(reader.GetImage())
+    if not change.Change():
+        raise ValueError("GDCM can't decode the pixels")
+    writer = gdcm.ImageWriter()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    with tempfile.TemporaryDirectory(prefix="voxelway-") as name:
+        target = str(Path(name) / "plain.dcm")
+        writer.SetFileName(target)
+        if not writer.Write():
+            raise ValueError("GDCM can't write the pixels")
+        dataset = pydicom.dcmread(target)
+        # the folder goes
+        dataset.PixelData = bytes(dataset.PixelData)
     return dataset
 
 
