@@ -156,8 +156,9 @@ class Patient:
             return
         what = f"{len(births)} dates of birth under one PatientID; correct it at the source"
         finding = Finding("D-SAME-ID", what)
-        for item in (*self.candidates, *self.rest):
-            self._refuse(finding, item.volume.series.label, item.volume.headers)
+        volumes = [item.volume for item in self.candidates] + [item.volume for item in self.rest]
+        for volume in volumes:
+            self._refuse(finding, volume.series.label, volume.headers)
         self.candidates.clear()
         self.rest.clear()
 
