@@ -95,8 +95,7 @@ class Common:
     samples: int
     #: codes and numbers for the sidecar, under their BIDS names
     facts: Facts
-    #: checksum of the date of birth, which tells people of one PatientID apart; 0 without one
-    person: int = 0
+    person: int = 0  #: checksum of the date of birth, 0 without one
 
 
 @dataclass(frozen=True, slots=True)
