@@ -109,14 +109,21 @@ def changed(made: Made, now: Mapping[str, str]) -> list[str]:
 
 
 def spoil(results: Results, unit: Unit, stage: str) -> None:
-    """Let the next run make a stage of a unit again, because a file of it was found damaged."""
+    """Let the next run make a stage of a unit again, because a file of it was found damaged.
+
+    What rests on it loses its status as well: the workflow makes again what is missing on the way
+    to something that is missing.
+    """
     results.made(stage, unit).unlink(missing_ok=True)
-    results.status(stage, unit).unlink(missing_ok=True)
-    if results.manifest.is_file():
-        row = manifest.first(manifest.read_manifest(results.manifest), unit)
-        for marker in results.shard(stage, "x").parent.glob("*"):
-            if marker.name == row.shard_name(int(marker.name.rpartition("of")[2])):
+    for name in (stage, *LATER[stage]):
+        results.status(name, unit).unlink(missing_ok=True)
+        for marker in results.shard(name, "x").parent.glob("*"):
+            if marker.name == _shard(results, unit, int(marker.name.rpartition("of")[2])):
                 marker.unlink()
+
+
+def _shard(results: Results, unit: Unit, size: int) -> str:
+    return manifest.first(manifest.read_manifest(results.manifest), unit).shard_name(size)
 
 
 def _templates(results: Results) -> list[Path]:

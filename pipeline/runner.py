@@ -70,11 +70,17 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
 
     Refused input (exit 3) and faults of our own stop the unit only. Failures of the outside
     (exit 4: disk, memory, programs) end the call without a status, so that it is run again; then
-    units that are done are passed over, and one whose work ended the process comes last.
+    units that are done are passed over, and one whose work ended the process comes last. A unit
+    whose input was damaged after it was written has no status either: the next run makes it anew.
+
+    Raises:
+        VoxelwayError: of exit 4, or E-IMG-CHANGED when the other units have been worked on.
     """
     call = _Call(stage, setup, several=len(units) > 1)
     _describe(setup.results, stage.NAME)
     outcomes = [call.run(unit) for unit in sorted(units, key=call.deaths)]
+    if call.damaged:
+        raise call.damaged[0]
     return Exit.DONE if setup.keep_going else verdict([state == "ok" for state in outcomes])
 
 
@@ -87,6 +93,7 @@ class _Call:
         self.model = models.digest(setup.model)
         self.decided = decisions.of(setup.results)
         self.loaded: Any = None
+        self.damaged: list[VoxelwayError] = []
 
     def deaths(self, unit: Unit) -> int:
         """How often a process ended while it worked on this unit."""
@@ -98,6 +105,15 @@ class _Call:
 
     def run(self, unit: Unit) -> status.State:
         """Work on one unit, or pass it over; write its status."""
+        try:
+            return self._run(unit)
+        except VoxelwayError as error:
+            if error.code != "E-IMG-CHANGED":
+                raise
+            self.damaged.append(error)
+            return "failed"
+
+    def _run(self, unit: Unit) -> status.State:
         results, name = self.setup.results, self.stage.NAME
         now = made.basis(
             results, unit, name, self.setup.params, code=self.code, model=self.model,
@@ -206,22 +222,20 @@ def _attempt(stage: Stage, task: UnitTask, prepared: Any) -> status.Status:
             traceback.print_exc()
         if coded.exit == Exit.OUTSIDE and coded.code != "E-INTERNAL":
             raise coded from error
-        if coded.code == "E-IMG-CHANGED":
-            coded = _to_mend(task, coded)
+        if coded.code == "E-IMG-CHANGED" and (maker := _maker(task, Path(coded.where))):
+            made.spoil(task.results, task.unit, maker)
+            hint = f"It was changed after it was written; the next run makes {maker} anew"
+            raise VoxelwayError(coded.code, coded.what, where=coded.where, hint=hint) from error
         print(f"{task.unit.name}: {coded}", file=sys.stderr)
         return _status(task, "failed", coded.code, coded.message)
     return _status(task, "ok")
 
 
-def _to_mend(task: UnitTask, error: VoxelwayError) -> VoxelwayError:
-    """Have the stage that wrote a damaged file run again with the next run."""
-    for stage in STAGES:
-        folder = task.results.anat(stage, task.unit).parent
-        if stage != task.stage and Path(error.where).is_relative_to(folder):
-            made.spoil(task.results, task.unit, stage)
-            hint = f"It was changed after it was written; the next run makes {stage} anew"
-            return VoxelwayError(error.code, error.what, where=error.where, hint=hint)
-    return error
+def _maker(task: UnitTask, path: Path) -> str:
+    """The earlier stage that wrote a file of this unit; empty for a file from elsewhere."""
+    earlier = STAGES[: STAGES.index(task.stage)]
+    folders = {stage: task.results.anat(stage, task.unit).parent for stage in earlier}
+    return next((stage for stage in earlier if path.is_relative_to(folders[stage])), "")
 
 
 def _skipped(task: UnitTask, blocker: status.Status) -> status.Status:

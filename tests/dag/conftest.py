@@ -54,18 +54,19 @@ class Project:
 
     root: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which the copy and its stub are found."""
+        path = f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PYTHONPATH": str(self.root), "PATH": path}
+
     def snakemake(self, *arguments: str) -> Run:
         """Run Snakemake as a user types it."""
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(self.root),
-            "PATH": f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        }
         command = [sys.executable, "-m", "snakemake", "--profile", "local", "--cores", "4"]
         done = subprocess.run(
             [*command, *arguments],
             cwd=self.root,
-            env=environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,14 +1,17 @@
 """Stands in for `voxelway` in the DAG tests: writes what a stage writes, without computing.
 
 It works on the copy of the project that PYTHONPATH names. A file `fail` beside the DICOM folder
-with lines `STAGE SUBJECT` makes a stage refuse a subject; `crash` makes it end without a status.
+with lines `fail STAGE SUBJECT` makes a stage refuse a subject; `crash` makes it end without a
+status, `hang` not end at all.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 from pipeline import files, overview, status
@@ -55,6 +58,9 @@ def stage(name: str, results: Results, unit: Unit, orders: list[str]) -> None:
     clear(results, name, unit)
     if f"crash {name} {unit.subject}" in orders:
         sys.exit(4)
+    if f"hang {name} {unit.subject}" in orders:
+        Path(f"{name}-{unit.subject}.pid").write_text(str(os.getpid()))
+        time.sleep(600)
     before = ["ingest", "preprocess", "denoise", "superres", "register", "segment"]
     blocked = None
     if name in before:

@@ -90,7 +90,8 @@ def test_exponentials_of_opposite_velocities_cancel(seed: int) -> None:
     moved = points + there
     again = moved + np.stack([sample(part, BOX, moved) for part in back])
     inner = (slice(None), *(slice(4, -4),) * 3)
-    assert np.abs(again - points)[inner].max() < 0.25
+    # they would cancel exactly but for the interpolation on a 3 mm lattice
+    assert np.abs(again - points)[inner].max() < 0.1 * np.abs(there).max()
 
 
 def test_jacobian_of_a_stretch() -> None:

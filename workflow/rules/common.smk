@@ -9,7 +9,14 @@ from pathlib import Path
 from pipeline import decisions
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit
-from workflow.lib import arrivals, cohort, environment, resources as needs, settings
+from workflow.lib import (
+    arrivals,
+    cohort,
+    environment,
+    resources as needs,
+    runs,
+    settings,
+)
 from workflow.lib.jobs import UNIT, Jobs, sizes
 
 environment.provide_voxelway()
@@ -139,6 +146,13 @@ def failures(at_end_of_failed_run):
             "Some subjects failed; their QC pages say why (table above). The others are done."
         )
         sys.exit(code)
+
+
+onstart:
+    try:
+        runs.begin(RESULTS, log)
+    except VoxelwayError as error:
+        refuse(error)
 
 
 onsuccess:
