@@ -1,7 +1,7 @@
 """A residual network for super-resolution by any factor, told how the image was acquired.
 
-It works on an image that a spline has brought to the wanted voxels, and predicts what the spline
-missed. Eight voxels become the channels of one (Shi et al. 2016, doi:10.1109/CVPR.2016.207), which
+It works on an image that a spline has brought to the wanted voxels, and predicts what is missing
+there. Eight voxels become the channels of one (Shi et al. 2016, doi:10.1109/CVPR.2016.207), which
 makes it eight times lighter on a CPU; residual blocks without normalisation after Lim et al. 2017,
 doi:10.1109/CVPRW.2017.151; the acquisition modulates the features of each row of voxels along the
 slices' normal (Perez et al. 2018, doi:10.48550/arXiv.1709.07871).
@@ -17,6 +17,8 @@ from torch.nn import functional
 
 #: Numbers that tell of each voxel along the slices' normal how it was acquired.
 CONDITIONS = 6
+#: Scale of what is predicted: with it Adam's steps are small beside the image.
+SMALL = 0.1
 
 
 class Block(nn.Module):
@@ -69,8 +71,8 @@ class AnyScale(nn.Module):
         self.head = nn.Conv3d(8 * (1 + guides), features, 3, padding=1)
         self.blocks = nn.ModuleList(Block(features, told, dropout) for _ in range(blocks))
         self.tail = nn.Conv3d(features, 8, 3, padding=1)
-        # it starts as the spline
-        nn.init.normal_(self.tail.weight, std=1e-4)
+        # it starts as its input
+        nn.init.normal_(self.tail.weight, std=1e-3)
         nn.init.zeros_(cast(Tensor, self.tail.bias))
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
@@ -93,7 +95,7 @@ class AnyScale(nn.Module):
         first = features = self.head(packed)
         for block in self.blocks:
             features = block(features, told)
-        missed = unpack(self.tail(features + first))
+        missed = SMALL * unpack(self.tail(features + first))
         return image[:, :1] + missed[:, :, :z, :y, :x]
 
 

@@ -70,6 +70,12 @@ class Fine:
             values,
         )
 
+    def start(self, values: Values) -> Values:
+        """The samples on the lattice, corrected by the profile: what a network begins with."""
+        target = self.interpolated(values, normal=False, others=False)
+        spline = self.interpolated(values)
+        return sampling.explained(spline, target, self.forward(), sampling.GENTLE)
+
     def forward(self) -> list[sampling.Matrix | None]:
         """Matrices of the acquisition along the coarse axes; None for the others."""
         return [

@@ -25,7 +25,7 @@ NAME = "superres"
 Values = NDArray[np.float32]
 
 #: Edge of the largest tile and what neighbours share, voxels.
-TILE, OVERLAP = 192, 24
+TILE, OVERLAP = 112, 16
 #: Memory for a voxel of a tile, bytes: features of a few layers at once.
 BYTES_PER_VOXEL = 400.0
 #: Share of the scale below which there is nothing to see.
@@ -145,7 +145,7 @@ class Network:
     def _members(self, values: Values, lattice: Fine, guide: Values | None) -> list[Values]:
         """One result, or as many as the mean and the spread are of; (z, y, x), scaled."""
         normal = lattice.normal
-        base = np.moveaxis(lattice.interpolated(values), normal, 0)
+        base = np.moveaxis(lattice.start(values), normal, 0)
         channels, told, factor = [base], lattice.condition(), 1
         if self.given == "slices":
             factor = round(lattice.spacings[normal])

@@ -15,6 +15,8 @@ from scipy import ndimage
 
 Matrix = NDArray[np.float32]
 Volume = NDArray[np.float32]
+#: Damping of the correction that an interpolation gets before a network sees it.
+GENTLE = 0.01
 Doubles = NDArray[np.float64]
 
 
@@ -106,3 +108,20 @@ def correction(matrix: Matrix, damping: float) -> Matrix:
     return np.asarray(np.linalg.pinv(gram, rcond=1e-6, hermitian=True).T @ forward).T.astype(
         np.float32
     )
+
+
+def explained(
+    values: Volume, acquired: Volume, forward: Sequence[Matrix | None], damping: float
+) -> Volume:
+    """The volume after the smallest change that makes it give the acquired samples.
+
+    Args:
+        values: (Z, Y, X).
+        acquired: what ``forward`` should give of it.
+        forward: matrices of the acquisition, as of :func:`slices`; None for an axis left as it is.
+        damping: of :func:`correction`.
+    """
+    if all(one is None for one in forward):
+        return values
+    back = [None if one is None else correction(one, damping) for one in forward]
+    return values + apply(back, acquired - apply(forward, values))

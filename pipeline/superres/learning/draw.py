@@ -72,7 +72,7 @@ def draw_acquisition(learning: Mapping[str, Any], rng: np.random.Generator) -> A
 
 
 def acquire(sharp: Values, how: Acquisition, rng: np.random.Generator) -> tuple[Values, float]:
-    """Acquire a volume coarsely and interpolate it back.
+    """Acquire a volume coarsely, interpolate it back and correct that by the slice profile.
 
     Args:
         sharp: (Z, Y, X), the slices' normal along Z.
@@ -96,7 +96,7 @@ def acquire(sharp: Values, how: Acquisition, rng: np.random.Generator) -> tuple[
         up.append(sampling.spline(middles, np.arange(count, dtype=np.float64)))
         first = float(middles[0]) if axis == 0 else first
     coarse = noisy(sampling.apply(down, sharp), how.noise, rng)
-    return sampling.apply(up, coarse), first
+    return sampling.explained(sampling.apply(up, coarse), coarse, down, sampling.GENTLE), first
 
 
 class Patches:

@@ -62,7 +62,7 @@ class SuperresRecipe:
         return found
 
     def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
-        """PSNR in the tissue, and what it gains over the interpolation, dB."""
+        """PSNR in the tissue, and what it gains over the network's input, dB."""
         image, truth = batch["image"], batch["target"]
         made = networks[NAME](image, batch["condition"])
         tissue = truth > TISSUE
