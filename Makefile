@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test unit lint docs lock bench-register clean
+.PHONY: setup demo test unit lint docs lock bench-register bench-restore clean
 
 setup: .venv/ready
 
@@ -61,6 +61,21 @@ build/bench-peers/ready: envs/bench-register.txt
 	$(PYTHON) -m venv build/bench-peers
 	build/bench-peers/bin/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	build/bench-peers/bin/pip install --quiet --disable-pip-version-check -r envs/bench-register.txt
+	touch $@
+
+# make bench-restore [IMAGES="a.nii.gz b.nii.gz"] [CORES=2] [METHODS=none,nlm,bspline] [SEGMENT=yes]
+# prints the means over sharp images that are made noisy or thick-sliced; build/bench-restore.tsv
+# gets a row an image, task and method. Without IMAGES it makes subjects of the phantom.
+IMAGES ?=
+SEGMENT ?=
+
+bench-restore: setup build/bench-restore-peers/ready
+	$(BIN)/python -m tests.benchmarks.restore $(IMAGES) --cores $(CORES) \
+	  $(if $(METHODS),--methods $(METHODS)) $(if $(SEGMENT),--segment)
+
+build/bench-restore-peers/ready: envs/bench-restore.txt
+	$(PYTHON) -m venv build/bench-restore-peers
+	build/bench-restore-peers/bin/pip install --quiet --disable-pip-version-check -r envs/bench-restore.txt
 	touch $@
 
 lock:

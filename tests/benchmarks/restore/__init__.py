@@ -1,0 +1,1 @@
+"""Benchmark of denoising and super-resolution; see `make bench-restore`."""

@@ -1,0 +1,230 @@
+"""Runs every method on every image made worse, one process each, and scores what comes back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline import config, images, methods, models
+from pipeline.denoise import rician
+from pipeline.errors import VoxelwayError
+from tests.benchmarks.register import meter
+from tests.benchmarks.restore import cases, scores
+from tests.benchmarks.restore.cases import Given, Reference, Task
+
+ROOT = Path(__file__).parents[3]
+#: Seconds after which a method has failed on an image.
+TIMEOUT = 7200.0
+ROW = (
+    "case", "task", "method", "psnr", "ssim", "gms", "dice", "seconds", "peak_mb", "version",
+    "error",
+)  # fmt: skip
+#: The line of an image that nobody restored.
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One line of the table.
+
+    Attributes:
+        stage: ``denoise`` or ``superres``.
+        name: method of the stage, ``bm4d``, or :data:`NONE`.
+        options: of the stage's configuration.
+    """
+
+    stage: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def available() -> dict[str, Method]:
+    """Every method by its name in the table: training-free ones, and those whose model ships."""
+    found = {NONE: Method("denoise", NONE), "bm4d": Method("denoise", "bm4d")}
+    plain = {"iterations": 0}
+    # without the correction by the slice profile, as other tools interpolate
+    for name in ("bspline", "sinc"):
+        found[f"{name}-plain"] = Method("superres", name, plain)
+    for stage in ("denoise", "superres"):
+        for name in methods.available(stage):
+            if not methods.learned(stage, name) or _ships(stage, name):
+                found[name] = Method(stage, name)
+    return found
+
+
+def _ships(stage: str, name: str) -> bool:
+    try:
+        models.shipped(stage, name)
+    except VoxelwayError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all jobs of a run share.
+
+    Attributes:
+        peers: Python of the peers' environment.
+        cores: threads of each process.
+        given: bundles of learned methods, by method, in place of those that ship.
+        work: folder for what passes between the processes.
+        axis: normal of thick slices (x, y, z = 0, 1, 2).
+        shape: of the slice profile.
+        segment: whether the later segmentation is compared, too.
+    """
+
+    peers: Path
+    cores: int
+    given: Mapping[str, Path]
+    work: Path
+    axis: int = 2
+    shape: str = "box"
+    segment: bool = False
+
+
+class JobError(RuntimeError):
+    """A method's process did not end well; the message is its last words."""
+
+
+def run(
+    paths: Sequence[Path],
+    tasks: Sequence[Task],
+    chosen: Mapping[str, Method],
+    setup: Setup,
+    each: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Run methods on images.
+
+    Args:
+        paths: of the sharp images.
+        tasks: how they are made worse.
+        chosen: methods by name; each gets the tasks of its stage.
+        setup: the rest.
+        each: called with a :data:`ROW` after each method; ``error`` is empty where it went well.
+    """
+    for number, path in enumerate(paths):
+        reference = cases.read(path)
+        folder = setup.work / f"{number:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        labels = _labels(reference.image, folder / "sharp", setup) if setup.segment else None
+        for task in tasks:
+            given = cases.worse(reference, task, setup.axis, setup.shape, number)
+            cases.write(given, folder / "sub-1_T1w.nii.gz")
+            for name, method in _of(task, chosen):
+                row = {"case": reference.name, "task": task.name, "method": name}
+                each(row | _one(method, given, reference, labels, folder, setup))
+        shutil.rmtree(folder)
+
+
+def _of(task: Task, chosen: Mapping[str, Method]) -> Iterator[tuple[str, Method]]:
+    for name, method in chosen.items():
+        if method.stage == task.stage:
+            yield name, method
+
+
+def _one(
+    method: Method, given: Given, reference: Reference, labels: sitk.Image | None, folder: Path,
+    setup: Setup,
+) -> dict[str, Any]:  # fmt: skip
+    """The scores of one method on one image, or its error."""
+    try:
+        found, cost = restored(method, given, reference, folder, setup)
+        row = {**cost, **scores.measure(found, reference), "error": ""}
+        if labels is not None:
+            row["dice"] = scores.dice(_labels(found, folder / "found", setup), labels)
+    except (JobError, VoxelwayError) as error:
+        return {"error": str(error)}
+    return row
+
+
+def restored(
+    method: Method, given: Given, reference: Reference, folder: Path, setup: Setup
+) -> tuple[sitk.Image, dict[str, Any]]:
+    """What a method makes of an image, and its seconds, memory and version.
+
+    Raises:
+        JobError: when its process failed.
+    """
+    if method.name == NONE:
+        return given.image, {"seconds": None, "peak_mb": None, "version": ""}
+    out = folder / "out"
+    if method.name == "bm4d":
+        return _bm4d(given, folder, out, setup)
+    content = {
+        "stage": method.stage,
+        "method": method.name,
+        "options": dict(method.options),
+        "image": str((folder / "sub-1_T1w.nii.gz").resolve()),
+        "model": str(setup.given[method.name].resolve()) if method.name in setup.given else "",
+    }
+    if method.stage == "superres":
+        content["spacing"] = list(reference.image.GetSpacing())
+    cost = job("ours", content, out, setup)
+    return images.read_image(out / "restored.nii.gz"), cost
+
+
+def _bm4d(given: Given, folder: Path, out: Path, setup: Setup) -> tuple[sitk.Image, dict[str, Any]]:
+    """BM4D between the transform that makes Rician noise Gaussian, and its inverse."""
+    stable = rician.stabilise(images.array(given.image).astype(np.float64) / given.sigma)
+    path = folder / "stable.npy"
+    np.save(path, stable)
+    cost = job("peers", {"image": str(path.resolve())}, out, setup)
+    found = rician.unstabilise(np.load(out / "restored.npy").astype(np.float64)) * given.sigma
+    return images.like(found.astype(np.float32), given.image), cost
+
+
+def _labels(image: sitk.Image, out: Path, setup: Setup) -> sitk.Image:
+    """The later segmentation."""
+    source = out.with_name(f"{out.name}_T1w.nii.gz")
+    images.write_image(image, source)
+    method = str(config.section("segment", {})["method"])
+    content = {"stage": "segment", "method": method, "options": {}, "image": str(source.resolve())}
+    job("ours", content, out, setup)
+    return images.read_labels(out / "restored.nii.gz")
+
+
+def job(module: str, content: Mapping[str, Any], out: Path, setup: Setup) -> dict[str, Any]:
+    """Run one process.
+
+    Args:
+        module: ``ours`` or ``peers``.
+        content: of its job.
+        out: folder for what it writes, made anew.
+        setup: the rest.
+
+    Returns:
+        ``seconds``, ``peak_mb`` and ``version``.
+
+    Raises:
+        JobError: when it failed.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    path = (out / "job.json").resolve()
+    path.write_text(json.dumps({**content, "cores": setup.cores, "out": str(out.resolve())}))
+    # the path as given: a virtual environment's Python is a link that must not be followed
+    python = str(setup.peers.absolute()) if module == "peers" else sys.executable
+    command = [python, "-m", f"tests.benchmarks.restore.{module}", str(path)]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=meter.environment(setup.cores), capture_output=True, text=True,
+            timeout=TIMEOUT, check=False,
+        )  # fmt: skip
+    except (subprocess.TimeoutExpired, OSError) as error:
+        raise JobError(str(error)) from error
+    cost = out / "cost.json"
+    if done.returncode or not cost.is_file():
+        last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
+        raise JobError(f"exit status {done.returncode}: {(last or ['no message'])[0][:300]}")
+    found: dict[str, Any] = json.loads(cost.read_text(encoding="utf-8"))
+    return found

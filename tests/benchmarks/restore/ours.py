@@ -1,0 +1,46 @@
+"""One method of ours on one image, in a process of its own.
+
+``python -m tests.benchmarks.restore.ours JOB.json``. Goes through the stage, as `voxelway` does:
+what the stage estimates and corrects is part of the method, and of its seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+from pipeline import __version__, config, methods, models
+from pipeline.runner import seed_everything
+from pipeline.task import Task
+from tests.benchmarks.register import meter
+
+
+def main() -> None:
+    """Run the job."""
+    job = meter.job()
+    folder, stage = Path(job["out"]), str(job["stage"])
+    params = {**config.section(stage, {"method": job["method"], **job["options"]}), "seed": 0}
+    model = None
+    if methods.learned(stage, job["method"]):
+        given = job.get("model")
+        model = Path(given) if given else models.shipped(stage, job["method"])
+    seed_everything(0)
+    module = importlib.import_module(f"pipeline.{stage}.stage")
+    output = folder / "restored.nii.gz"
+
+    def run() -> None:
+        prepared = module.prepare(params, model)
+        row = {"input": job["image"], "output": str(output)}
+        if job.get("spacing"):
+            row["spacing"] = job["spacing"]
+        module.run_file(Task(stage, params), prepared, row)
+
+    _, seconds = meter.timed(run)
+    facts = json.loads((folder / "restored.json").read_text()) if stage != "segment" else {}
+    left = " (left alone)" if facts.get("LeftAlone") else ""
+    meter.account(folder, seconds, f"voxelway {__version__}{left}")
+
+
+if __name__ == "__main__":
+    main()

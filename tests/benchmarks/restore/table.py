@@ -1,0 +1,45 @@
+"""The table: means over images with their 95 % intervals, one block a task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from tests.benchmarks.register.table import Column, mean_of
+
+COLUMNS = (
+    Column("psnr", "PSNR, dB", ".2f"),
+    Column("ssim", "SSIM", ".3f"),
+    Column("gms", "GMS", ".3f"),
+    Column("dice", "Dice of the segmentation", ".3f"),
+    Column("seconds", "seconds", ".1f"),
+    Column("peak_mb", "peak memory, MB", ".0f"),
+)
+Row = Mapping[str, object]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown table, a line a task and method in the order of the rows."""
+    columns = [one for one in COLUMNS if any(row.get(one.key) is not None for row in rows)]
+    titles = ["task", "method", "images", *(one.title for one in columns)]
+    lines = [_line(titles), _line(["---"] * len(titles))]
+    for task in dict.fromkeys(str(row["task"]) for row in rows):
+        of_task = [row for row in rows if row["task"] == task]
+        for method in dict.fromkeys(str(row["method"]) for row in of_task):
+            mine = [row for row in of_task if row["method"] == method]
+            done = sum(not row.get("error") for row in mine)
+            cells = [_cell(mine, column) for column in columns]
+            lines.append(_line([task, method, str(done), *cells]))
+    return "\n".join(lines)
+
+
+def _cell(rows: Sequence[Row], column: Column) -> str:
+    found = mean_of([float(str(v)) for row in rows if (v := row.get(column.key)) is not None])
+    if not found.count:
+        return ""
+    text = format(found.mean, column.digits)
+    return text if math.isnan(found.half) else f"{text} ± {format(found.half, column.digits)}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

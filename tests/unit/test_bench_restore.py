@@ -1,0 +1,97 @@
+"""The benchmark of restoration: what is made worse by hand, scores, the table, a small run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline import files, images
+from pipeline.errors import Exit, VoxelwayError
+from tests.benchmarks.restore import __main__ as bench_main
+from tests.benchmarks.restore import bench, cases, scores
+from tests.benchmarks.restore.table import table
+
+from . import superres_cases
+
+
+def reference() -> cases.Reference:
+    ball = superres_cases.ball()
+    mask = images.array(ball) > 1
+    return cases.Reference("ball", ball, mask, 100.0)
+
+
+def test_slices_are_means_and_noise_is_as_strong_as_told() -> None:
+    ramp = np.tile(np.arange(12.0)[:, None, None], (1, 6, 6))
+    made = cases.thick(superres_cases.image(ramp, (1, 1, 1)), 2, 3.0, "box")
+    assert made.GetSpacing() == (1.0, 1.0, 3.0)
+    # slices over 0..2, 3..5, 6..8, 9..11; the outer ones see the ends go on
+    assert images.array(made)[1:3, 2, 2] == pytest.approx([4.0, 7.0], abs=1e-4)
+    bright = superres_cases.image(np.full((20, 20, 20), 1000.0), (1, 1, 1))
+    spread = images.array(cases.noisy(bright, 7.0, 1)).std()
+    assert spread == pytest.approx(7.0, rel=0.05)
+
+
+def test_thin_slices_are_refused() -> None:
+    with pytest.raises(VoxelwayError, match="E-CONFIG-VALUE"):
+        cases.worse(reference(), cases.Task("superres", 1.0), 2, "box", 0)
+
+
+def test_scores_by_hand() -> None:
+    sharp = reference()
+    same = scores.measure(sharp.image, sharp)
+    assert same["ssim"] == pytest.approx(1.0) and same["gms"] == pytest.approx(1.0)
+    # off by a tenth of the range everywhere: 20 dB
+    assert scores.measure(sharp.image + 10.0, sharp)["psnr"] == pytest.approx(20.0, abs=1e-3)
+    moved = sitk.Image(sharp.image)
+    moved.SetOrigin((1.0, 0.0, 0.0))
+    with pytest.raises(VoxelwayError, match="E-IMG-GRID"):
+        scores.measure(moved, sharp)
+
+
+def test_dice_by_hand() -> None:
+    truth = superres_cases.image(np.repeat([0, 1, 1, 2], 4).reshape(4, 2, 2), (1, 1, 1))
+    found = superres_cases.image(np.repeat([0, 1, 0, 2], 4).reshape(4, 2, 2), (1, 1, 1))
+    # label 1: 2 * 4 / (8 + 4); label 2: 1
+    assert scores.dice(found, truth) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_the_table_has_a_line_a_task_and_method() -> None:
+    rows = [
+        {"task": "3 mm slices", "method": "bspline", "psnr": 20.0, "seconds": 1.0},
+        {"task": "3 mm slices", "method": "bspline", "psnr": 22.0, "seconds": 1.0},
+        {"task": "3 mm slices", "method": "lost", "error": "it broke"},
+    ]
+    lines = table(rows).splitlines()
+    assert lines[0] == "| task | method | images | PSNR, dB | seconds |"
+    # Student's t for one degree of freedom is 12.706, the standard error 1
+    assert lines[2] == "| 3 mm slices | bspline | 2 | 21.00 ± 12.71 | 1.0 ± 0.0 |"
+    assert lines[3] == "| 3 mm slices | lost | 0 |  |  |"
+
+
+def test_unknown_methods_are_refused() -> None:
+    with pytest.raises(VoxelwayError, match="E-USAGE"):
+        bench_main.main(["--methods", "magic"])
+    with pytest.raises(VoxelwayError, match="E-USAGE"):
+        bench_main.main(["--methods", "none", "--model", "anyscale", "x"])
+    assert {"none", "bm4d", "nlm", "bspline", "bspline-plain", "nearest"} <= set(bench.available())
+
+
+def test_a_run_from_images_to_rows(tmp_path: Path) -> None:
+    superres_cases.write_subjects(tmp_path, 1)
+    bundle = superres_cases.bundle(tmp_path / "bundle", "anyscale")
+    out = tmp_path / "rows.tsv"
+    command = [str(tmp_path / "sub-01_T1w.nii.gz"), "--noise", "9", "--thickness", "3", "--cores",
+               "1", "--out", str(out), "--peers", str(tmp_path / "nothing"), "--methods",
+               "none,curvature_flow,bm4d,linear,superres:anyscale", "--model", "anyscale",
+               str(bundle)]  # fmt: skip
+    assert bench_main.main(command) is Exit.SOME
+    rows = {row["method"]: row for row in files.read_tsv(out)}
+    assert set(rows) == {"none", "curvature_flow", "bm4d", "linear", "anyscale"}
+    # there is no Python for the peer: its line says so, the others are there
+    assert rows["bm4d"]["error"] and not rows["bm4d"]["psnr"]
+    assert float(rows["none"]["psnr"]) < float(rows["curvature_flow"]["psnr"])
+    for name in ("linear", "anyscale"):
+        assert float(rows[name]["psnr"]) > 15 and float(rows[name]["seconds"]) > 0
