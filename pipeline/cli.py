@@ -139,6 +139,12 @@ def _add_plain_verbs(verbs: Any) -> None:
     shown.add_argument("--failures", action="store_true", help="only what failed; exit 5 if any")
     shown.set_defaults(run=_run_status)
 
+    why = verbs.add_parser("why", help="what would run for a subject, and because of what")
+    why.add_argument("subject", metavar="SUBJECT", help="sub-X or sub-X_ses-Y")
+    why.add_argument("--config", type=Path, default=Path("config/config.yaml"))
+    why.add_argument("--results", help="results folder, instead of the configuration's")
+    why.set_defaults(run=_run_why)
+
     doctor = verbs.add_parser("doctor", help="what this machine can run, what is missing")
     doctor.set_defaults(run=_run_doctor)
     for parser in (index, convert, ingest, report, compare, train, template):
@@ -326,6 +332,12 @@ def _run_status(arguments: argparse.Namespace) -> int:
     from pipeline.overview import print_status
 
     return print_status(arguments.results, failures=arguments.failures)
+
+
+def _run_why(arguments: argparse.Namespace) -> int:
+    from workflow.lib.why import print_reasons
+
+    return print_reasons(arguments.subject, arguments.config, arguments.results)
 
 
 def _run_doctor(arguments: argparse.Namespace) -> int:

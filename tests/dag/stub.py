@@ -14,9 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import files, overview, status
+from pipeline import config, decisions, files, made, models, overview, status
 from pipeline.errors import VoxelwayError
 from pipeline.ingest.manifest import Row, read_manifest, units, write_manifest
+from pipeline.methods import stage_code
 from pipeline.paths import Results, Unit
 from pipeline.runner import clear
 
@@ -54,8 +55,14 @@ def index(dicom: Path, results: Results) -> None:
     write_manifest(results.manifest, rows)
 
 
-def stage(name: str, results: Results, unit: Unit, orders: list[str]) -> None:
+def stage(name: str, results: Results, unit: Unit, orders: list[str], rest: list[str]) -> None:
     clear(results, name, unit)
+    params = config.used_by(name, json.loads(rest[rest.index("--params") + 1]), "inference")
+    model = Path(rest[rest.index("--model") + 1]) if "--model" in rest else None
+    now = made.basis(
+        results, unit, name, params, code=stage_code(name, params), model=models.digest(model),
+        decision=decisions.of(results).mark(unit, name),
+    )  # fmt: skip
     if f"crash {name} {unit.subject}" in orders:
         sys.exit(4)
     if f"hang {name} {unit.subject}" in orders:
@@ -71,6 +78,7 @@ def stage(name: str, results: Results, unit: Unit, orders: list[str]) -> None:
         outcome = status.Status(unit.subject, "01", name, "failed", "E-MASK-EMPTY", "Empty.")
     else:
         outcome = status.Status(unit.subject, "01", name, "ok")
+        made.write(results, unit, now, outcome)
     status.write(results, unit, outcome)
 
 
@@ -104,7 +112,7 @@ def main(argv: list[str]) -> None:
             lambda text: text.startswith("sub-"), rest[rest.index("--unit") + 1 :]
         )
         for text in units:
-            stage(name, Results(Path(folder)), Unit.parse(text), orders)
+            stage(name, Results(Path(folder)), Unit.parse(text), orders, rest)
     elif verb == "report":
         cohort(Results(Path(rest[0])))
 

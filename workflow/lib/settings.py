@@ -126,7 +126,7 @@ def export(settings: Mapping[str, Any], bundles: Mapping[str, Model]) -> None:
 
 def code_of(settings: Mapping[str, Any], stage: str) -> str:
     """Fingerprint of a stage's code with the methods that the configuration chose."""
-    return stage_code(stage, settings[stage])
+    return stage_code(stage, configuration.used_by(stage, settings[stage], "inference"))
 
 
 def code_of_modules(*modules: str) -> str:

@@ -125,7 +125,22 @@ def runtime(stage):
 
 
 slice_of = partial(settings.slice_of, SETTINGS)
-code_of = partial(settings.code_of, SETTINGS)
+
+
+def code_of(stage):
+    """Param: fingerprint of a stage's code, named as Snakemake's reasons show it."""
+    return f"code of {stage} {settings.code_of(SETTINGS, stage)}"
+
+
+def code_of_modules(*modules):
+    """Param: fingerprint of code that is no stage's."""
+    return f"code of {' '.join(modules)} {settings.code_of_modules(*modules)}"
+
+
+def model_of(stage):
+    """Param: digest of the bundle that a stage uses; empty when it is made in the DAG."""
+    digest = MODELS[stage].digest
+    return f"model of {stage} {digest}" if digest else ""
 
 
 def failures(at_end_of_failed_run):

@@ -21,7 +21,7 @@ rule train_denoise:
         bundle=trained("denoise"),
         results=RESULTS.root,
         config=slice_of("denoise", "training"),
-        code=lambda wildcards: settings.code_of_modules("pipeline.denoise.train"),
+        code=lambda wildcards: code_of_modules("pipeline.denoise.train"),
     shell:
         "voxelway train denoise --results {params.results:q} --out {params.bundle:q}"
         ' --params "$VOXELWAY_TRAIN_DENOISE" > {log} 2>&1'
@@ -48,7 +48,7 @@ rule denoise:
         code=code_of("denoise"),
         units=names_of_units("denoise"),
         decision=decision_on("denoise"),
-        model=MODELS["denoise"].digest,
+        model=model_of("denoise"),
     shell:
         "voxelway denoise --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_DENOISE" ${{VOXELWAY_MODEL_DENOISE:+--model "$VOXELWAY_MODEL_DENOISE"}}'

@@ -16,7 +16,7 @@ checkpoint index:
         results=RESULTS.root,
         config=slice_of("ingest"),
         dicom=SETTINGS["dicom"],
-        code=settings.code_of_modules("pipeline.ingest.index"),
+        code=code_of_modules("pipeline.ingest.index"),
     shell:
         'voxelway index {params.dicom:q} {params.results:q} --params "$VOXELWAY_INGEST" > {log} 2>&1'
 

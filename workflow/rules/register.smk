@@ -12,7 +12,7 @@ rule template:
         runtime=10,
     params:
         config=[SETTINGS["register"][key] for key in ("template", "template_spacing")],
-        code=settings.code_of_modules("pipeline.register.template"),
+        code=code_of_modules("pipeline.register.template"),
         folder=TEMPLATE,
     shell:
         'voxelway template {params.folder:q} --params "$VOXELWAY_REGISTER" > {log} 2>&1'
@@ -39,7 +39,7 @@ rule train_register:
         bundle=trained("register"),
         results=RESULTS.root,
         config=slice_of("register", "training"),
-        code=lambda wildcards: settings.code_of_modules("pipeline.register.train"),
+        code=lambda wildcards: code_of_modules("pipeline.register.train"),
     shell:
         "voxelway train register --results {params.results:q} --out {params.bundle:q}"
         ' --params "$VOXELWAY_TRAIN_REGISTER" > {log} 2>&1'
@@ -67,7 +67,7 @@ rule register:
         code=code_of("register"),
         units=names_of_units("register"),
         decision=decision_on("register"),
-        model=MODELS["register"].digest,
+        model=model_of("register"),
     shell:
         "voxelway register --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_REGISTER" ${{VOXELWAY_MODEL_REGISTER:+--model "$VOXELWAY_MODEL_REGISTER"}}'

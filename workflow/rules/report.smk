@@ -50,6 +50,6 @@ rule cohort:
     params:
         results=RESULTS.root,
         config=slice_of("report", "cohort"),
-        code=settings.code_of_modules("pipeline.report.pages"),
+        code=code_of_modules("pipeline.report.pages"),
     shell:
         'voxelway report {params.results:q} --cohort --params "$VOXELWAY_COHORT" > {log} 2>&1'

@@ -21,7 +21,7 @@ rule train_superres:
         bundle=trained("superres"),
         results=RESULTS.root,
         config=slice_of("superres", "training"),
-        code=lambda wildcards: settings.code_of_modules("pipeline.superres.train"),
+        code=lambda wildcards: code_of_modules("pipeline.superres.train"),
     shell:
         "voxelway train superres --results {params.results:q} --out {params.bundle:q}"
         ' --params "$VOXELWAY_TRAIN_SUPERRES" > {log} 2>&1'
@@ -48,7 +48,7 @@ rule superres:
         code=code_of("superres"),
         units=names_of_units("superres"),
         decision=decision_on("superres"),
-        model=MODELS["superres"].digest,
+        model=model_of("superres"),
     shell:
         "voxelway superres --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_SUPERRES" ${{VOXELWAY_MODEL_SUPERRES:+--model "$VOXELWAY_MODEL_SUPERRES"}}'

@@ -16,7 +16,7 @@ rule train_synthesize:
         bundle=trained("synthesize"),
         results=RESULTS.root,
         config=slice_of("synthesize", "training"),
-        code=settings.code_of_modules("pipeline.synthesize.train"),
+        code=code_of_modules("pipeline.synthesize.train"),
     shell:
         "voxelway train synthesize --results {params.results:q} --out {params.bundle:q}"
         ' --params "$VOXELWAY_TRAIN_SYNTHESIZE" > {log} 2>&1'
@@ -43,7 +43,7 @@ rule synthesize:
         code=code_of("synthesize"),
         units=names_of_units("synthesize"),
         decision=decision_on("synthesize"),
-        model=MODELS["synthesize"].digest,
+        model=model_of("synthesize"),
     shell:
         "voxelway synthesize --results {params.results:q} --unit {params.units}"
         ' --params "$VOXELWAY_SYNTHESIZE" ${{VOXELWAY_MODEL_SYNTHESIZE:+--model "$VOXELWAY_MODEL_SYNTHESIZE"}}'
