@@ -144,7 +144,10 @@ class Fake:
         task.write(self._as(self.inside), mask, Anchor="T1w")
         for suffix, path in task.contrasts("denoise", desc="denoised").items():
             image = images.resample(task.read(path), self.grid)
-            task.write(image, place.image("superres", unit, suffix, space="T1w", desc="superres"))
+            out = place.image("superres", unit, suffix, space="T1w", desc="superres")
+            task.write(image, out, ConsistencyRMSE=0.004, ConsistencyRMSEPlain=0.0123)
+            doubt = place.image("superres", unit, suffix, space="T1w", desc="uncertainty")
+            task.write(sitk.Abs(image) * 0.01, doubt)
 
     def register(self, task: UnitTask, rng: Any, lacks: str) -> None:
         place, unit = self.results, task.unit

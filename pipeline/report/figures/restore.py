@@ -41,13 +41,15 @@ THROUGH: tuple[tuple[Plane, Plane], ...] = (
 class Pair:
     """An image before and after a step; ``mask`` is the brain on any lattice.
 
-    ``moves`` maps points of the mask's and of ``after``'s space to points of ``before``'s.
+    ``moves`` maps points of the mask's and of ``after``'s space to points of ``before``'s;
+    ``doubt`` is the standard deviation of each voxel of ``after``, where the method told it.
     """
 
     before: sitk.Image
     after: sitk.Image
     mask: sitk.Image
     moves: sitk.Transform | None = None
+    doubt: sitk.Image | None = None
 
 
 def grey_painter(
@@ -194,6 +196,10 @@ def resolution(pairs: Mapping[str, Pair]) -> Figure:
             (f"{suffix} acquired", grey_painter(pair.before, window, pair.moves, nearest=True)),
             ("isotropic", grey_painter(after, window)),
         ]
+        if pair.doubt is not None:
+            # a tenth of the image's window is white: doubt of one contrast compares with another's
+            scale = (0.0, 0.1 * (window[1] - window[0]))
+            painters.append(("uncertainty", grey_painter(upright(pair.doubt), scale)))
         rows.append(_row(after, box, through_planes(pair.before), painters))
     return figure("resolution", [("", compose(rows))])
 
