@@ -108,3 +108,14 @@ def test_no_such_bundle_is_refused_before_anything_runs(learned: Project, source
     assert run.code != 0
     assert "E-MODEL-MISSING" in run.text and "Traceback" not in run.text
     assert not run.executed
+
+
+def test_super_resolution_waits_for_the_model_that_the_cohort_trains(project: Project) -> None:
+    folder = project.root / "pipeline" / "superres"
+    (folder / "methods" / "toy.py").write_text(LEARNED)
+    (folder / "train.py").write_text(TRAIN)
+    project.configure("models:\n  superres:\n    source: train\nsuperres:\n  method: toy\n")
+    run = project.snakemake()
+    assert run.code == 0, run.text
+    assert run.executed["train_superres"] == [""]
+    assert NOTHING in project.snakemake("--dry-run").text
