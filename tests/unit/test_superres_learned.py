@@ -359,6 +359,18 @@ def test_file_form_with_uncertainty(tmp_path: Path) -> None:
     assert facts["ConsistencyRMSE"] < facts["ConsistencyRMSEPlain"]
 
 
+def test_the_qc_picture_shows_the_uncertainty() -> None:
+    from pipeline.report.figures import restore
+
+    sharp, acquired, _ = thick(4.0)
+    brain = sitk.Cast(sharp > 1, sitk.sitkUInt8)
+    pair = restore.Pair(acquired, sharp, brain)
+    doubted = restore.Pair(acquired, sharp, brain, doubt=sitk.Abs(sharp) * 0.02)
+    without, found = (restore.resolution({"T2w": one}) for one in (pair, doubted))
+    # a third column in the same width makes all of them smaller
+    assert found.height < 0.8 * without.height
+
+
 CONFIG = """
 dicom: {folder}
 results: {folder}/results
