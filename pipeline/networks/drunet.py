@@ -81,12 +81,17 @@ class DRUNet(nn.Module):
         """
         shape = image.shape[2:]
         whole = level.expand_as(image)
-        pads = [n for size in reversed(shape) for n in (0, -size % self.factor)]
+        pads = [n for size in reversed(shape) for n in (0, self._missing(size))]
         padded = functional.pad(image, pads, mode="replicate")
         small = functional.avg_pool3d(functional.pad(whole, pads, mode="replicate"), 2)
         noise = to_space(self._predict(_inputs(padded, small)), HALVES)
         z, y, x = shape
         return image - whole * noise[:, :, :z, :y, :x]
+
+    def _missing(self, size: int) -> int:
+        """Voxels up to a multiple of the factor, and to the 6 that the local mean needs."""
+        least = max(size, 6)
+        return least + -least % self.factor - size
 
     def _predict(self, values: Tensor) -> Tensor:
         values = self.head(values)

@@ -55,7 +55,12 @@ class PlainCNN(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(cast(Tensor, layer.bias))
             parts += [layer, nn.ReLU()]
-        self.layers = nn.Sequential(*parts, convolution(features, 1, 3, padding=1))
+        last = convolution(features, 1, 3, padding=1)
+        if residual:
+            # the image as it is, at first
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(cast(Tensor, last.bias))
+        self.layers = nn.Sequential(*parts, last)
 
     def forward(self, image: Tensor, level: Tensor) -> Tensor:
         """Restore (B, 1, Z, Y, X); the level has that shape, or (B, 1, 1, 1, 1)."""

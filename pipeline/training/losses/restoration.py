@@ -18,8 +18,9 @@ from pipeline.errors import VoxelwayError
 
 Term = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
-#: Added to the level where errors are told in units of it, share of the range.
-FLOOR = 0.004
+#: Added to the level where errors are told in units of it, share of the range. Much smaller, and
+#: nearly clean samples, whose anatomy is all that a young network can get wrong, slow the learning.
+FLOOR = 0.03
 #: Constants of the structural similarity, for a range of one.
 C1, C2 = 0.01**2, 0.03**2
 
@@ -30,7 +31,7 @@ def weighted(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def charbonnier(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor) -> Tensor:
-    """sqrt(e² + 0.25²) of errors in units of the noise: every level counts alike.
+    """sqrt(e² + 0.25²) of errors in units of about the noise, so that all levels count.
 
     Charbonnier et al. 1994, doi:10.1109/ICIP.1994.413553.
     """
