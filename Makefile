@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test unit lint docs lock bench-register bench-restore clean
+.PHONY: setup demo test test-slurm unit lint docs lock bench-register bench-restore clean
 
 setup: .venv/ready
 
@@ -28,6 +28,12 @@ demo: setup
 test: setup lint
 	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/dag
 	$(BIN)/pytest tests/e2e
+
+# a Slurm cluster on this host, as root: Debian's packages, started for the tests and stopped
+test-slurm: setup
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v slurmctld >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; fi
+	$(BIN)/pytest tests/slurm
 
 unit: setup
 	$(BIN)/pytest -n 2 tests/unit

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
-import torch
 from torch import Tensor
 
+from pipeline import device
 from pipeline.networks.spatial import invert, resize
 from pipeline.register.fields import Registration
 from pipeline.register.frame import Frame, make_frame, to_itk
@@ -70,8 +70,8 @@ class Deformer:
         if self.settings is None:
             assert start is not None
             return start
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        there = Frame(frame.grid, frame.fixed.to(device), frame.moving.to(device))
+        place = device.choose()
+        there = Frame(frame.grid, frame.fixed.to(place), frame.moving.to(place))
         return optimise(there, self.settings, start)
 
 

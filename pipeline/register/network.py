@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
 
+from pipeline import device
 from pipeline.bundles.networks import load
 from pipeline.errors import VoxelwayError
 from pipeline.networks.deformation import Deformation
@@ -44,7 +45,7 @@ class Network:
             what = f"metadata.json lacks {error} of a registration network"
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle)) from error
         self.predicts_affine = name in WITH_AFFINE
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device.choose()
         self.network = loaded.networks[NAME].to(self.device).eval()
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from lightning.fabric.plugins import MixedPrecision, Precision
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
 
+from pipeline import device
 from pipeline.errors import VoxelwayError
 from pipeline.training.plan import Plan
 
@@ -30,7 +31,7 @@ def launch(plan: Plan) -> Fabric:
         VoxelwayError: E-GPU for more GPUs than are visible or half precision without one,
             E-CONFIG-VALUE when the devices do not divide the batch.
     """
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device.choose().type
     count = _count(plan, kind)
     fabric = Fabric(
         accelerator=kind,

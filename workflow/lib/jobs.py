@@ -16,6 +16,11 @@ MANY = 8
 #: What one unit's paths look like, with Snakemake's wildcards in place of the labels.
 UNIT = Unit("{subject}", "{session}")
 SHARD = "{shard}"
+#: Cheap stages that follow one another for one unit: stage → chain.
+CHAINS = {
+    **dict.fromkeys(("ingest", "preprocess", "denoise", "superres"), "prepare"),
+    **dict.fromkeys(("segment", "evaluate", "export", "report"), "finish"),
+}
 
 #: Input of a rule: a path with wildcards, or what Snakemake calls with their values.
 Input = Path | Callable[[Any], list[Path]]
@@ -48,6 +53,14 @@ class Jobs:
     def sharded(self, stage: str) -> bool:
         """Whether a job of the stage works on a shard."""
         return self.sizes.get(stage, 1) > 1
+
+    def group(self, stage: str) -> str | None:
+        """Name of the chain whose stages of one unit go to a cluster as one job; None: by itself.
+
+        Only stages that work on one unit and on CPUs: a chain asks for what its hungriest part
+        needs, and holds it to its end.
+        """
+        return None if self.sharded(stage) else CHAINS.get(stage)
 
     def name(self, stage: str) -> Unit | str:
         """What a job is called in the names of logs, with wildcards."""

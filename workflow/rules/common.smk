@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline import decisions
 from pipeline.errors import VoxelwayError
+from pipeline.methods import heavy
 from pipeline.paths import Results, Unit
 from workflow.lib import (
     arrivals,
@@ -110,18 +111,31 @@ def voxels(stage, wildcards):
     return [known.isotropic_voxels(unit) for unit in JOBS.units(stage, wildcards)]
 
 
+def needed(stage):
+    """What a stage's needs are like: to take faces out, ingest finds the brain as preprocess."""
+    defaces = SETTINGS["ingest"]["deface"]["method"] != "none"
+    return "preprocess" if stage == "ingest" and defaces else stage
+
+
 def memory(stage):
     """Resource function: megabytes from the size of the images, more with each attempt."""
     return lambda wildcards, attempt: needs.memory_mb(
-        stage, max(voxels(stage, wildcards), default=0), attempt
+        needed(stage), max(voxels(stage, wildcards), default=0), attempt
     )
 
 
 def runtime(stage):
     """Resource function: minutes from the size of the images, more with each attempt."""
     return lambda wildcards, attempt: needs.minutes(
-        stage, voxels(stage, wildcards), attempt
+        needed(stage), voxels(stage, wildcards), attempt
     )
+
+
+def gpus(stage):
+    """Resource function: a GPU for a method with a model to load, where a cluster gives them."""
+    method = SETTINGS[stage].get("method")
+    wanted = int(bool(method) and heavy(stage, method))
+    return lambda wildcards: wanted if workflow.non_local_exec else 0
 
 
 slice_of = partial(settings.slice_of, SETTINGS)

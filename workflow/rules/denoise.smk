@@ -37,11 +37,14 @@ rule denoise:
         RESULTS.log("denoise", JOBS.name("denoise")),
     benchmark:
         RESULTS.benchmark("denoise", JOBS.name("denoise"))
+    group:
+        JOBS.group("denoise")
     conda:
         "../../envs/voxelway.yaml"
     resources:
         mem_mb=memory("denoise"),
         runtime=runtime("denoise"),
+        gpu=gpus("denoise"),
     params:
         results=RESULTS.root,
         config=slice_of("denoise"),

@@ -15,6 +15,8 @@ rule evaluate:
         RESULTS.log("evaluate", UNIT),
     benchmark:
         RESULTS.benchmark("evaluate", UNIT)
+    group:
+        JOBS.group("evaluate")
     conda:
         "../../envs/voxelway.yaml"
     resources:

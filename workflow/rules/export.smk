@@ -7,6 +7,8 @@ rule export:
         RESULTS.log("export", UNIT),
     benchmark:
         RESULTS.benchmark("export", UNIT)
+    group:
+        JOBS.group("export")
     conda:
         "../../envs/voxelway.yaml"
     resources:

@@ -30,6 +30,8 @@ rule ingest:
         RESULTS.log("ingest", UNIT),
     benchmark:
         RESULTS.benchmark("ingest", UNIT)
+    group:
+        JOBS.group("ingest")
     conda:
         "../../envs/voxelway.yaml"
     resources:

@@ -7,6 +7,8 @@ rule preprocess:
         RESULTS.log("preprocess", UNIT),
     benchmark:
         RESULTS.benchmark("preprocess", UNIT)
+    group:
+        JOBS.group("preprocess")
     conda:
         "../../envs/voxelway.yaml"
     resources:

@@ -61,6 +61,7 @@ rule register:
     resources:
         mem_mb=memory("register"),
         runtime=runtime("register"),
+        gpu=gpus("register"),
     params:
         results=RESULTS.root,
         config=slice_of("register"),

@@ -7,6 +7,8 @@ rule report:
         RESULTS.log("report", UNIT),
     benchmark:
         RESULTS.benchmark("report", UNIT)
+    group:
+        JOBS.group("report")
     conda:
         "../../envs/voxelway.yaml"
     resources:

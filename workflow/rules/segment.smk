@@ -7,11 +7,14 @@ rule segment:
         RESULTS.log("segment", JOBS.name("segment")),
     benchmark:
         RESULTS.benchmark("segment", JOBS.name("segment"))
+    group:
+        JOBS.group("segment")
     conda:
         "../../envs/voxelway.yaml"
     resources:
         mem_mb=memory("segment"),
         runtime=runtime("segment"),
+        gpu=gpus("segment"),
     params:
         results=RESULTS.root,
         config=slice_of("segment"),

@@ -37,11 +37,14 @@ rule superres:
         RESULTS.log("superres", JOBS.name("superres")),
     benchmark:
         RESULTS.benchmark("superres", JOBS.name("superres"))
+    group:
+        JOBS.group("superres")
     conda:
         "../../envs/voxelway.yaml"
     resources:
         mem_mb=memory("superres"),
         runtime=runtime("superres"),
+        gpu=gpus("superres"),
     params:
         results=RESULTS.root,
         config=slice_of("superres"),

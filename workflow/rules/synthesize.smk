@@ -37,6 +37,7 @@ rule synthesize:
     resources:
         mem_mb=memory("synthesize"),
         runtime=runtime("synthesize"),
+        gpu=gpus("synthesize"),
     params:
         results=RESULTS.root,
         config=slice_of("synthesize"),
