@@ -91,7 +91,8 @@ class DRUNet(nn.Module):
     def _missing(self, size: int) -> int:
         """Voxels up to a multiple of the factor, and to the 6 that the local mean needs."""
         least = max(size, 6)
-        return least + -least % self.factor - size
+        found: int = least + -least % self.factor - size
+        return found
 
     def _predict(self, values: Tensor) -> Tensor:
         values = self.head(values)
