@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
 from pipeline import config, files, images, methods, status
-from pipeline.denoise import dct, noise, stage
+from pipeline.denoise import dct, noise, noise_field, stage
 from pipeline.denoise.methods import nlm
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit, sidecar
@@ -234,3 +234,32 @@ def test_slabs_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(nlm, "SLAB", 1)
     slabs = images.array(run(noisy, brain(truth)).image)
     assert np.allclose(whole, slabs, atol=1e-5)
+
+
+def test_a_level_that_varies_is_found_and_an_even_one_is_not() -> None:
+    truth = clean(64)
+    mask = brain(truth)
+    values = images.array(truth)
+    slope = np.linspace(0.5, 1.5, 64, dtype=np.float32) * np.ones((64, 64, 64), np.float32)
+    drawn = np.random.default_rng(0).normal(0, 0.05, (2, *values.shape))
+    for factor, even in ((np.ones_like(slope), True), (slope, False)):
+        level = factor * drawn
+        noisy = images.like(np.hypot(values + level[0], level[1]).astype(np.float32), truth)
+        found = noise_field.estimate(noisy, mask, noise.estimate(noisy, mask))
+        assert (found is None) == even
+        if found is not None:
+            inside = images.bool_array(mask)
+            # a window of 14 mm flattens the slope, it does not turn it
+            assert np.corrcoef(found[inside], slope[inside])[0, 1] > 0.9
+
+
+def test_uncertainty_is_the_error_that_the_method_makes_again() -> None:
+    truth = clean(32)
+    noisy = rice(truth, 0.04)
+    result = run(noisy, brain(truth), uncertainty=2, method="curvature_flow")
+    assert result.uncertainty is not None
+    # the method's own error, to within what a bootstrap without the truth can know
+    assert result.facts["ExpectedRMSE"] == pytest.approx(error(result.image, truth), rel=0.4)
+    again = run(noisy, brain(truth), uncertainty=2, method="curvature_flow").uncertainty
+    assert np.array_equal(images.array(again), images.array(result.uncertainty))
+    assert run(noisy, brain(truth)).uncertainty is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipeline.report.figures import histogram, restore
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
@@ -35,4 +38,20 @@ def build(record: Record) -> Content:
     models = {suffix: record.facts(path).get("NoiseModel") for suffix, path in found.items()}
     if told := [f"{suffix} {model}" for suffix, model in models.items() if model]:
         content.sentences.append(f"Noise as the model saw it: {', '.join(told)}.")
+    for suffix, path in found.items():
+        content.sentences += _told(suffix, record.facts(path))
     return content
+
+
+def _told(suffix: str, facts: Mapping[str, Any]) -> list[str]:
+    """What a reader has to know of one contrast: left as it was, uneven noise, expected error."""
+    if facts.get("LeftAlone"):
+        return [f"{suffix} was left as it was. {str(facts.get('Reason', '')).rstrip('.')}."]
+    sentences = []
+    if factors := facts.get("NoiseFactors"):
+        low, high = factors
+        sentences.append(f"{suffix}: the noise varies, from {low:g} to {high:g} times its level.")
+    if error := facts.get("ExpectedRMSE"):
+        text = f"{suffix}: expected error of the result {error:g} (from noise added and removed"
+        sentences.append(f"{text} again); desc-uncertainty shows where.")
+    return sentences
