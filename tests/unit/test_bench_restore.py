@@ -39,6 +39,14 @@ def test_thin_slices_are_refused() -> None:
         cases.worse(reference(), cases.Task("superres", 1.0), 2, "box", 0)
 
 
+def test_what_fills_no_whole_slice_is_left_out() -> None:
+    # 36 voxels of 1 mm hold seven slices of 5 mm
+    found = cases.whole(reference(), cases.Task("superres", 5.0), 2)
+    assert found.image.GetSize() == (28, 32, 35) and found.mask.shape == (35, 32, 28)
+    made = cases.worse(found, cases.Task("superres", 5.0), 2, "box", 0).image
+    assert images.same_grid(images.spaced_grid(made, (1.0, 1.0, 1.0)), found.image)
+
+
 def test_scores_by_hand() -> None:
     sharp = reference()
     same = scores.measure(sharp.image, sharp)

@@ -113,11 +113,12 @@ def run(
         each: called with a :data:`ROW` after each method; ``error`` is empty where it went well.
     """
     for number, path in enumerate(paths):
-        reference = cases.read(path)
+        sharp = cases.read(path)
         folder = setup.work / f"{number:03d}"
         folder.mkdir(parents=True, exist_ok=True)
-        labels = _labels(reference.image, folder / "sharp", setup) if setup.segment else None
+        labels = _labels(sharp.image, folder / "sharp", setup) if setup.segment else None
         for task in tasks:
+            reference = cases.whole(sharp, task, setup.axis)
             given = cases.worse(reference, task, setup.axis, setup.shape, number)
             cases.write(given, folder / "sub-1_T1w.nii.gz")
             for name, method in _of(task, chosen):
@@ -141,7 +142,8 @@ def _one(
         found, cost = restored(method, given, reference, folder, setup)
         row = {**cost, **scores.measure(found, reference), "error": ""}
         if labels is not None:
-            row["dice"] = scores.dice(_labels(found, folder / "found", setup), labels)
+            there = images.resample(labels, found, labels=True)
+            row["dice"] = scores.dice(_labels(found, folder / "found", setup), there)
     except (JobError, VoxelwayError) as error:
         return {"error": str(error)}
     return row

@@ -102,6 +102,20 @@ def worse(reference: Reference, task: Task, axis: int, shape: str, seed: int) ->
     return Given(thick(reference.image, axis, task.amount, shape), 0.0, task.amount)
 
 
+def whole(reference: Reference, task: Task, axis: int) -> Reference:
+    """The reference without its last voxels where they fill no whole slice of the task."""
+    if task.stage != "superres":
+        return reference
+    image, voxel = reference.image, reference.image.GetSpacing()[axis]
+    slices = int(image.GetSize()[axis] * voxel / task.amount + 1e-6)
+    size = list(image.GetSize())
+    size[axis] = min(size[axis], round(slices * task.amount / voxel))
+    x, y, z = size
+    return Reference(
+        reference.name, image[:x, :y, :z], reference.mask[:z, :y, :x], reference.extent
+    )
+
+
 def noisy(image: sitk.Image, sigma: float, seed: int) -> sitk.Image:
     """With Rician noise of a deviation."""
     values = images.array(image)
