@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from pipeline import images, threads
+from pipeline import device, images, threads
 from pipeline.bundles.networks import load
 from pipeline.denoise.noise import around
 from pipeline.denoise.request import Request
@@ -41,7 +41,7 @@ class Network:
             what = f"The bundle has no network {NAME!r}"
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
         self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device.choose()
         self.network = loaded.networks[NAME].to(self.device).eval()
         torch.set_num_threads(threads.count())
 

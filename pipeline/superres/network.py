@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline import images, threads
+from pipeline import device, images, threads
 from pipeline.bundles.networks import load
 from pipeline.denoise.noise import around, foreground
 from pipeline.errors import VoxelwayError
@@ -78,7 +78,7 @@ class Network:
         if found != architecture:
             what = f"The bundle is of the architecture {found}, the method needs {architecture}"
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device.choose()
         self.network = network.to(self.device).eval()
         self.uncertainty, self.members = uncertainty, members
         if uncertainty == "dropout":

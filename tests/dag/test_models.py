@@ -12,6 +12,7 @@ from .test_reruns import EACH, NOTHING, append
 LEARNED = '''"""A learned registration of the tests."""
 
 LEARNED = True
+LIGHT = True  # so that each subject is a job
 '''
 TRAIN = '''"""Training of the tests."""
 '''
