@@ -33,6 +33,8 @@ def begun(project: Project, name: str) -> int:
         [sys.executable, "-m", "snakemake", "--profile", "local", "--cores", "4"],
         cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
+        # in the background of a shell Ctrl-C is ignored, and that is passed on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     wait_for((project.root / f"{name}.pid").exists)
     return run.pid

@@ -513,11 +513,6 @@ def test_an_image_left_as_it_was_has_no_baseline(cohort: Cohort) -> None:
     assert rows["denoise", "psnr", "T2w"][1] is not None
 
 
-def damage_labels(cohort: Cohort) -> None:
-    path = cohort.results.image("segment", cohort.unit, "dseg", space="T1w")
-    files.write_json(sidecar(path), {"Sha256": {path.name: "0" * 64}})
-
-
 def remove_field(cohort: Cohort) -> None:
     (cohort.truth / "P001/field.nii.gz").unlink()
 
@@ -529,7 +524,6 @@ def remove_folder(cohort: Cohort) -> None:
 @pytest.mark.parametrize(
     ("damage", "code", "left"),
     [
-        (damage_labels, "E-IMG-CHANGED", ("denoise", "psnr", "T1w")),
         (remove_field, "E-TRUTH", ("segment", "dice", "mean")),
         (remove_folder, "E-TRUTH", ("segment", "volume", "GM")),
     ],
@@ -550,6 +544,18 @@ def test_what_cannot_be_judged_fails_the_unit_and_leaves_the_rest(
         cohort.results.unit_metrics(cohort.unit).relative_to(cohort.results.root).as_posix()
         in outcome.outputs
     )
+
+
+def test_labels_that_were_damaged_are_left_to_the_next_run(cohort: Cohort) -> None:
+    """No status: segment has to run again, and evaluate after it; the rest is judged already."""
+    cohort.everything()
+    path = cohort.results.image("segment", cohort.unit, "dseg", space="T1w")
+    files.write_json(sidecar(path), {"Sha256": {path.name: "0" * 64}})
+    with pytest.raises(VoxelwayError, match=r"E-IMG-CHANGED.*the next run makes segment anew"):
+        cohort.evaluate()
+    assert ("denoise", "psnr", "T1w") in cohort.rows()
+    for name in ("segment", "evaluate"):
+        assert status.read(cohort.results, cohort.unit, name) is None
 
 
 @pytest.mark.parametrize("content", [None, "name\nx\n"])

@@ -165,21 +165,41 @@ def test_index_that_is_stopped_keeps_what_it_read(
     assert len(names) == 4
 
 
-def test_reader_that_dies_costs_only_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+DEADLY = """
+import os
+from pipeline.ingest import reading
+from pipeline.ingest.headers import read_header
+
+def read_file(path):
+    if path.endswith("_017.dcm"):
+        os._exit(9)
+    return [read_header(path)]
+
+def read_chunk(paths):
+    return [(path, read_file(path)) for path in paths]
+"""
+PROGRAM = """
+import sys
+import deadly
+from pipeline.ingest import reading
+reading.CHUNK, reading._read_chunk, reading.read_file = 8, deadly.read_chunk, deadly.read_file
+for path, (item,) in reading._side_by_side(reading._chunks(iter(sys.argv[1:])), 2):
+    print(type(item).__name__, path)
+"""
+
+
+def test_reader_that_dies_costs_only_its_file(tmp_path: Path) -> None:
+    """In a program of its own: readers start with what the first of a process had."""
     paths = [str(path) for path in series(tmp_path / "dicom", slices=40)]
-    os.environ["VOXELWAY_TEST_DEADLY"] = paths[17]
-    try:
-        monkeypatch.setattr(reading, "CHUNK", 8)
-        monkeypatch.setattr(reading, "_read_chunk", deadly_chunk)
-        monkeypatch.setattr(reading, "read_file", deadly)
-        found = dict(reading._side_by_side(reading._chunks(iter(paths)), 2))
-    finally:
-        del os.environ["VOXELWAY_TEST_DEADLY"]
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    search = os.pathsep.join([str(tmp_path), str(Path(reading.__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *paths],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": search},
+    )  # fmt: skip
+    found = dict(reversed(line.split(" ", 1)) for line in done.stdout.splitlines())
     assert sorted(found) == paths
-    bad = [path for path, (item,) in found.items() if isinstance(item, Reject)]
-    assert bad == [paths[17]]
+    assert [path for path, kind in found.items() if kind == "Reject"] == [paths[17]]
 
 
 def test_readers_that_can_not_start_are_done_without(tmp_path: Path) -> None:
@@ -192,17 +212,6 @@ print(sum(type(item).__name__ == "Header" for _, (item,) in found))
 """
     done = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True)
     assert done.stdout == "20\n"
-
-
-def deadly(path: str) -> list[Header | Reject]:
-    """Read a file; end the process at one of them."""
-    if path == os.environ.get("VOXELWAY_TEST_DEADLY"):
-        os._exit(9)
-    return [read_header(path)]
-
-
-def deadly_chunk(paths: list[str]) -> list[reading.Read]:
-    return [(path, deadly(path)) for path in paths]
 
 
 anything = st.text(max_size=8)

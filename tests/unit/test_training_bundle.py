@@ -212,6 +212,6 @@ def test_learned_is_read_without_importing() -> None:
 
 
 def test_train_of_a_stage_that_is_not_trained(capsys: pytest.CaptureFixture[str]) -> None:
-    for stage in ("denoise", "nonsense"):
+    for stage in ("ingest", "nonsense"):
         assert cli.main(["train", stage, "--out", "x"]) == 2
         assert "E-USAGE" in capsys.readouterr().err
