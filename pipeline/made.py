@@ -87,6 +87,27 @@ def write(results: Results, unit: Unit, now: dict[str, str], ended: status.Statu
     files.write_json(results.made(ended.stage, unit), asdict(made))
 
 
+def clear(results: Results, unit: Unit, stage: str) -> None:
+    """Remove what an earlier run of this stage wrote for the unit, after its own account.
+
+    The statuses of later stages go as well: should this run crash, they would tell of results that
+    rest on nothing.
+    """
+    for later in LATER[stage]:
+        results.status(later, unit).unlink(missing_ok=True)
+    outputs = set(read(results, unit, stage).outputs)
+    results.made(stage, unit).unlink(missing_ok=True)
+    try:
+        before = status.read(results, unit, stage)
+    except (VoxelwayError, TypeError):
+        before = None
+    results.status(stage, unit).unlink(missing_ok=True)
+    for name in sorted(outputs | set(before.outputs if before else ())):
+        path = results.root / name
+        path.unlink(missing_ok=True)
+        sidecar(path).unlink(missing_ok=True)
+
+
 def still(results: Results, stage: str, made: Made, now: Mapping[str, str]) -> status.Status | None:
     """The status of an earlier run that this one would repeat; None when it has to run.
 

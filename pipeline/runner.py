@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from pipeline import __version__, decisions, files, made, models, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
 from pipeline.methods import stage_code
-from pipeline.paths import LATER, STAGES, Results, Unit, sidecar
+from pipeline.paths import STAGES, Results, Unit
 from pipeline.task import UnitTask
 
 #: A unit of several whose work ended the process this often is given up, so that others go on.
@@ -125,7 +125,7 @@ class _Call:
             print(f"{unit.name}: stands as it would come out, passed over", file=sys.stderr)
             status.write(results, unit, kept)
             return kept.status
-        clear(results, name, unit)
+        made.clear(results, unit, name)
         outcome = self._outcome(unit)
         if outcome.status == "ok":
             made.write(results, unit, now, outcome)
@@ -190,27 +190,6 @@ def _describe(results: Results, stage: str) -> None:
     }
     path = results.derivatives(stage) / "dataset_description.json"
     files.write_text_if_changed(path, json.dumps(content, indent=2) + "\n")
-
-
-def clear(results: Results, stage: str, unit: Unit) -> None:
-    """Remove what an earlier run of this stage wrote for the unit, after its own account.
-
-    The statuses of later stages go as well: should this run crash, they would tell of results that
-    rest on nothing.
-    """
-    for later in LATER[stage]:
-        results.status(later, unit).unlink(missing_ok=True)
-    outputs = set(made.read(results, unit, stage).outputs)
-    results.made(stage, unit).unlink(missing_ok=True)
-    try:
-        before = status.read(results, unit, stage)
-    except (VoxelwayError, TypeError):
-        before = None
-    results.status(stage, unit).unlink(missing_ok=True)
-    for name in sorted(outputs | set(before.outputs if before else ())):
-        path = results.root / name
-        path.unlink(missing_ok=True)
-        sidecar(path).unlink(missing_ok=True)
 
 
 def _attempt(stage: Stage, task: UnitTask, prepared: Any) -> status.Status:

@@ -58,7 +58,9 @@ class Project:
     def environment(self) -> dict[str, str]:
         """Variables with which the copy and its stub are found."""
         path = f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PYTHONPATH": str(self.root), "PATH": path}
+        # compiled once for all jobs, also where the tests themselves leave no bytecode behind
+        kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "PYTHONPATH": str(self.root), "PATH": path}
 
     def snakemake(self, *arguments: str) -> Run:
         """Run Snakemake as a user types it."""
@@ -90,20 +92,19 @@ class Project:
         (self.root / "config" / "config.yaml").write_text(head + text)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """Fresh copy with two subjects."""
+def make(root: Path) -> Project:
+    """A fresh copy with two subjects."""
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("pipeline", "workflow", "config", "envs"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
-    shutil.copy(ROOT / "Snakefile", tmp_path)
-    (tmp_path / "local").symlink_to("workflow/profiles/local")
-    stub = tmp_path / "bin" / "voxelway"
+        shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    shutil.copy(ROOT / "Snakefile", root)
+    (root / "local").symlink_to("workflow/profiles/local")
+    stub = root / "bin" / "voxelway"
     stub.parent.mkdir()
     script = Path(__file__).with_name("stub.py")
     stub.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
     stub.chmod(0o755)
-    project = Project(tmp_path)
+    project = Project(root)
     project.configure("")
     for name in ("one", "two"):
         project.add_subject(name)
@@ -111,8 +112,32 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def finished(project: Project) -> Project:
-    """The copy after a whole run."""
+def project(tmp_path: Path) -> Project:
+    """A fresh copy with two subjects."""
+    return make(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The copy after a whole run, made once; not to be changed."""
+    project = make(tmp_path_factory.mktemp("whole"))
     run = project.snakemake()
     assert run.code == 0, run.text
     return project
+
+
+def copy(whole: Project, root: Path) -> Project:
+    """A copy of a project with its results, to be changed by one test."""
+    shutil.copytree(whole.root, root, symlinks=True)
+    # the index keeps the folders that it read by their full paths
+    ledger = root / "results-private" / "dirs.json"
+    age = ledger.stat()
+    ledger.write_text(ledger.read_text().replace(str(whole.root), str(root)))
+    os.utime(ledger, ns=(age.st_atime_ns, age.st_mtime_ns))
+    return Project(root)
+
+
+@pytest.fixture
+def finished(whole: Project, tmp_path: Path) -> Project:
+    """The copy after a whole run, for one test."""
+    return copy(whole, tmp_path / "project")

@@ -14,12 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import config, decisions, files, made, models, overview, status
+from pipeline import decisions, files, made, overview, status
 from pipeline.errors import VoxelwayError
 from pipeline.ingest.manifest import Row, read_manifest, units, write_manifest
 from pipeline.methods import stage_code
 from pipeline.paths import Results, Unit
-from pipeline.runner import clear
 
 
 def row(subject: str, split: str, shard: int, place: int) -> Row:
@@ -56,11 +55,20 @@ def index(dicom: Path, results: Results) -> None:
 
 
 def stage(name: str, results: Results, unit: Unit, orders: list[str], rest: list[str]) -> None:
-    clear(results, name, unit)
-    params = config.used_by(name, json.loads(rest[rest.index("--params") + 1]), "inference")
-    model = Path(rest[rest.index("--model") + 1]) if "--model" in rest else None
+    made.clear(results, unit, name)
+    params = json.loads(rest[rest.index("--params") + 1])
+    model = ""
+    # imported where they are needed: a job of the tests is mostly the start of its interpreter
+    if name == "report":
+        from pipeline import config
+
+        params = config.used_by(name, params, "inference")
+    if "--model" in rest:
+        from pipeline import models
+
+        model = models.digest(Path(rest[rest.index("--model") + 1]))
     now = made.basis(
-        results, unit, name, params, code=stage_code(name, params), model=models.digest(model),
+        results, unit, name, params, code=stage_code(name, params), model=model,
         decision=decisions.of(results).mark(unit, name),
     )  # fmt: skip
     if f"crash {name} {unit.subject}" in orders:

@@ -24,13 +24,18 @@ AFTER_REGISTER = {
 }
 
 
-@pytest.fixture
-def learned(project: Project) -> Project:
+def teach(project: Project) -> Project:
     """The project with a learned method of registration."""
     folder = project.root / "pipeline" / "register"
     (folder / "methods" / "toy.py").write_text(LEARNED)
     (folder / "train.py").write_text(TRAIN)
     return project
+
+
+@pytest.fixture
+def learned(finished: Project) -> Project:
+    """With it, after a run without it."""
+    return teach(finished)
 
 
 def write_bundle(project: Project, place: str, sha: str) -> None:
@@ -46,7 +51,8 @@ def choose(project: Project, source: str, more: str = "", method: str = "toy") -
     )
 
 
-def test_train_adds_one_job_that_a_new_subject_does_not_repeat(learned: Project) -> None:
+def test_train_adds_one_job_that_a_new_subject_does_not_repeat(project: Project) -> None:
+    learned = teach(project)
     choose(learned, "train")
     run = learned.snakemake()
     assert run.code == 0, run.text

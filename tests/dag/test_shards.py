@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from .conftest import Project
+from .conftest import Project, copy, make
 
 ON_SHARDS = ("denoise", "superres", "register", "synthesize", "segment")
 NOTHING = "Nothing to be done"
 
 
-@pytest.fixture
-def sharded(project: Project) -> Project:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Four subjects, three of them in the first job of each stage."""
+    project = make(tmp_path_factory.mktemp("sharded"))
     for name in ("three", "four"):
         project.add_subject(name)
     project.configure("shards:\n" + "".join(f"  {stage}: 3\n" for stage in ON_SHARDS))
@@ -23,6 +26,12 @@ def sharded(project: Project) -> Project:
     )
     assert len(run.executed["evaluate"]) == 4
     return project
+
+
+@pytest.fixture
+def sharded(whole: Project, tmp_path: Path) -> Project:
+    """A copy of it for one test."""
+    return copy(whole, tmp_path / "project")
 
 
 def test_nothing_runs_twice(sharded: Project) -> None:

@@ -61,7 +61,7 @@ def test_pages_are_painted(cohort: Cohort, tmp_path: Path) -> None:
     assert values.std() > 30
 
 
-def test_viewer_opens_at_the_largest_uncertainty_and_switches_layers(
+def test_viewer_opens_at_the_largest_error_and_switches_layers(
     cohort: Cohort, tmp_path: Path
 ) -> None:
     page = cohort.results.page(cohort.units[0])
@@ -70,7 +70,7 @@ def test_viewer_opens_at_the_largest_uncertainty_and_switches_layers(
     with Chromium(tmp_path) as browser:
         browser.open(page)
         browser.click("#viewer .open")
-        browser.wait("document.querySelector('#viewer').dataset.place === 'uncertainty'")
+        browser.wait("document.querySelector('#viewer').dataset.place === 'error'")
         pictures = []
         for layer in ("labels", "uncertainty", "template", "change"):
             browser.click(f"#viewer [data-over='{layer}']")
