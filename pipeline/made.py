@@ -22,6 +22,9 @@ from pipeline.paths import LATER, Results, Unit, sidecar
 
 #: Stages that are made every time: they rest on more than their unit (truth, the other units).
 ALWAYS = frozenset({"evaluate", "report"})
+#: Stages that read the DICOM files, and the template: others rest on them by what those gave.
+ON_SOURCE = frozenset({"ingest", "export"})
+ON_TEMPLATE = frozenset({"register", "segment"})
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,20 @@ def basis(
     """Everything that decides what a stage makes for a unit.
 
     Returns:
-        ``code``, ``config``, ``model``, ``decision``, ``source`` (the DICOM series), ``template``,
-        and every earlier stage → digest; the names that `voxelway why` tells.
+        ``code``, ``config``, ``model``, ``decision``, every earlier stage, and for the stages that
+        read them ``source`` (the DICOM series) and ``template`` → digest; the names that
+        `voxelway why` tells.
     """
     found = {
         "code": code,
         "config": _digest(json.dumps(dict(params), sort_keys=True, default=str)),
         "model": model,
         "decision": decision,
-        "source": _of_file(results.unit_source(unit)),
-        "template": _digest("".join(_of_file(path) for path in _templates(results))),
     }
+    if stage in ON_SOURCE:
+        found["source"] = _of_file(results.unit_source(unit))
+    if stage in ON_TEMPLATE:
+        found["template"] = _digest("".join(_of_file(path) for path in _templates(results)))
     for earlier, later in LATER.items():
         if stage in later and earlier not in ALWAYS:
             found[earlier] = _of_stage(results, unit, earlier)

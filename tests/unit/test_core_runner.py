@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline import decisions, files, runner, status
+from pipeline import decisions, files, made, runner, status
 from pipeline.errors import Exit, VoxelwayError
 from pipeline.ingest import manifest
 from pipeline.paths import Results, Unit, sidecar
@@ -186,6 +186,30 @@ def test_only_the_unit_whose_basis_changed_is_made_again(
     assert "sub-good_ses-01: stands" in told and "sub-late_ses-01: stands" in told
     assert "sub-bad_ses-01: stands" not in told
     assert sidecar(results.image("denoise", BAD, "T1w")).is_file()
+
+
+def test_a_template_that_comes_later_disturbs_no_stage_that_does_not_read_it(
+    results: Results,
+) -> None:
+    """The template is made while the first units are at earlier stages."""
+    run(Doubling(), results)
+    files.write_json(results.model("register", "T") / "description.json", {"Spacing": 2.0})
+    stage = Doubling()
+    assert run(stage, results) == Exit.DONE
+    assert stage.loads == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "rests"),
+    [
+        ("ingest", {"source"}),
+        ("denoise", {"ingest", "preprocess"}),
+        ("register", {"template", "ingest", "preprocess", "denoise", "superres"}),
+    ],
+)
+def test_what_a_stage_rests_on(results: Results, stage: str, rests: set[str]) -> None:
+    now = made.basis(results, GOOD, stage, {}, code="c", model="", decision="")
+    assert set(now) == rests | {"code", "config", "model", "decision"}
 
 
 def test_other_parameters_make_all_again(results: Results) -> None:
