@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import config
 from pipeline.ingest.manifest import Row, write_manifest
 from pipeline.paths import Results, Unit
-from workflow.lib import arrivals, cohort, resources
+from workflow.lib import arrivals, cohort, jobs, resources
 
 
 def row(subject: str, suffix: str, spacing: tuple[float, float, float], split: str) -> Row:
@@ -91,3 +92,25 @@ def test_a_job_asks_for_more_with_size_and_attempt(stage: str, voxels: int, atte
     assert once >= 1
     assert resources.minutes(stage, [voxels], attempt + 1) > once
     assert once < resources.minutes(stage, [voxels] * 16, attempt) <= 16 * once
+
+
+def test_chains_hold_no_stage_that_asks_for_a_gpu_or_takes_several_units(tmp_path: Path) -> None:
+    def never() -> cohort.Cohort:
+        raise AssertionError("not asked for")
+
+    sizes = {"superres": 4, "denoise": 1, "segment": 1}
+    made = jobs.Jobs(Results(tmp_path), sizes, never, frozenset({"segment"}))
+    assert made.group("preprocess") == made.group("denoise") == "prepare"
+    assert made.group("superres") is None
+    assert made.group("segment") is None
+    assert made.group("export") == "finish"
+    assert made.group("register") is None
+
+
+def test_sizes_of_jobs_follow_from_the_method_unless_given() -> None:
+    settings = config.resolve({"dicom": "d", "results": "r", "register": {"method": "voxelmorph"}})
+    assert jobs.sizes(settings)["register"] == jobs.MANY
+    assert jobs.sizes(settings)["denoise"] == jobs.sizes(settings)["synthesize"] == 1
+    settings["shards"] |= {"register": 3, "denoise": 5}
+    assert (jobs.sizes(settings)["register"], jobs.sizes(settings)["denoise"]) == (3, 5)
+    assert jobs.with_models(settings) == {"register"}

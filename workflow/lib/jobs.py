@@ -28,12 +28,17 @@ Input = Path | Callable[[Any], list[Path]]
 
 def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
     """Stage → most units of one of its jobs, as the configuration and the methods have it."""
-    found = {}
-    for stage, asked in settings["shards"].items():
-        method = settings[stage].get("method")
-        automatic = MANY if method and heavy(stage, method) else 1
-        found[stage] = int(asked) or automatic
-    return found
+    large = with_models(settings)
+    return {
+        stage: int(asked) or (MANY if stage in large else 1)
+        for stage, asked in settings["shards"].items()
+    }
+
+
+def with_models(settings: Mapping[str, Any]) -> frozenset[str]:
+    """Stages whose method loads a model that takes its time."""
+    methods = {stage: settings[stage].get("method") for stage in settings["shards"]}
+    return frozenset(stage for stage, method in methods.items() if method and heavy(stage, method))
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,14 @@ class Jobs:
         results: the results folder.
         sizes: stage → most units of a job; stages that it lacks work on one.
         cohort: gives the cohort; Snakemake asks when the index has run.
+        alone: stages whose method loads a model: their jobs ask for a GPU, and for nothing else's
+            sake.
     """
 
     results: Results
     sizes: Mapping[str, int]
     cohort: Callable[[], Cohort]
+    alone: frozenset[str] = frozenset()
 
     def sharded(self, stage: str) -> bool:
         """Whether a job of the stage works on a shard."""
@@ -60,7 +68,7 @@ class Jobs:
         Only stages that work on one unit and on CPUs: a chain asks for what its hungriest part
         needs, and holds it to its end.
         """
-        return None if self.sharded(stage) else CHAINS.get(stage)
+        return None if self.sharded(stage) or stage in self.alone else CHAINS.get(stage)
 
     def name(self, stage: str) -> Unit | str:
         """What a job is called in the names of logs, with wildcards."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pipeline import decisions
 from pipeline.errors import VoxelwayError
-from pipeline.methods import heavy
 from pipeline.paths import Results, Unit
 from workflow.lib import (
     arrivals,
@@ -18,7 +17,7 @@ from workflow.lib import (
     runs,
     settings,
 )
-from workflow.lib.jobs import UNIT, Jobs, sizes
+from workflow.lib.jobs import UNIT, Jobs, sizes, with_models
 
 environment.provide_voxelway()
 
@@ -59,7 +58,7 @@ def indexed():
     return cohort.load(Path(checkpoints.index.get().output.manifest))
 
 
-JOBS = Jobs(RESULTS, sizes(SETTINGS), indexed)
+JOBS = Jobs(RESULTS, sizes(SETTINGS), indexed, with_models(SETTINGS))
 
 
 def target(stage):
@@ -73,10 +72,10 @@ def every(stage):
     return lambda wildcards: JOBS.targets(stage, indexed().units)
 
 
-def training_images(*splits):
-    """Input function: the images that a model is trained on and chosen by."""
+def training_images(stage, *splits):
+    """Input function: the images of a stage that a model is trained on and chosen by."""
     return lambda wildcards: JOBS.targets(
-        "superres", [unit for split in splits for unit in indexed().split(split)]
+        stage, [unit for split in splits for unit in indexed().split(split)]
     )
 
 
@@ -133,8 +132,7 @@ def runtime(stage):
 
 def gpus(stage):
     """Resource function: a GPU for a method with a model to load, where a cluster gives them."""
-    method = SETTINGS[stage].get("method")
-    wanted = int(bool(method) and heavy(stage, method))
+    wanted = int(stage in JOBS.alone)
     return lambda wildcards: wanted if workflow.non_local_exec else 0
 
 

@@ -1,9 +1,6 @@
 rule train_denoise:
     input:
-        lambda wildcards: JOBS.targets(
-            "preprocess",
-            [unit for split in ("train", "val") for unit in indexed().split(split)],
-        ),
+        training_images("preprocess", "train", "val"),
     output:
         # checkpoints stand beside the bundle, undeclared: a retry goes on from them
         trained("denoise") / "metadata.json",

@@ -20,7 +20,7 @@ rule template:
 
 rule train_register:
     input:
-        training_images("train", "val"),
+        training_images("superres", "train", "val"),
         TEMPLATE / "description.json",
     output:
         # checkpoints stand beside the bundle, undeclared: a retry goes on from them

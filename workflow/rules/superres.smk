@@ -1,9 +1,6 @@
 rule train_superres:
     input:
-        lambda wildcards: JOBS.targets(
-            "denoise",
-            [unit for split in ("train", "val") for unit in indexed().split(split)],
-        ),
+        training_images("denoise", "train", "val"),
     output:
         # checkpoints stand beside the bundle, undeclared: a retry goes on from them
         trained("superres") / "metadata.json",

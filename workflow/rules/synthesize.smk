@@ -1,6 +1,6 @@
 rule train_synthesize:
     input:
-        training_images("train"),
+        training_images("superres", "train"),
     output:
         trained("synthesize") / "metadata.json",
     log:
