@@ -5,9 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from pipeline.ingest.identity import (
 )
 from pipeline.ingest.walk import Walk
 from pipeline.paths import Results
+from pipeline.progress import shown
 
 QUARANTINE = ("code", "message", "subject", "series", "files")
 #: Below so many files, starting processes takes longer than the work.
@@ -151,23 +151,9 @@ def _spread(function: Callable[[_T], _R], items: Sequence[_T], name: str) -> Ite
     """Apply a function to all items, in order, on the cores that we may use."""
     workers = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
     if workers < 2 or len(items) < WORTH_PROCESSES:
-        yield from _progress(map(function, items), len(items), name)
+        yield from shown(map(function, items), len(items), name, unit="file")
         return
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from _progress(pool.map(function, items, chunksize=16), len(items), name)
-
-
-def _progress(items: Iterable[_R], total: int, name: str) -> Iterator[_R]:
-    """A bar on a terminal, a line a minute in a log."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(items, total=total, unit="file", desc=name)
-        return
-    told = time.monotonic()
-    for count, item in enumerate(items, 1):
-        if time.monotonic() - told > 60:
-            told = time.monotonic()
-            print(f"{name}: {count} of {total} files", file=sys.stderr)
-        yield item
+        done = pool.map(function, items, chunksize=16)
+        yield from shown(done, len(items), name, unit="file")

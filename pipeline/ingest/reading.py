@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,6 +13,7 @@ from itertools import chain, islice
 
 from pipeline.ingest.archives import is_archive, read_archive
 from pipeline.ingest.headers import Header, Reject, read_header
+from pipeline.progress import shown
 from pipeline.quiet import quiet
 
 #: What was read of one file: a header or a reason why there is none, several of an archive.
@@ -52,10 +51,11 @@ def read_files(paths: Iterable[str], count: int) -> Iterator[Read]:
     weight = sum(ARCHIVE_COUNTS if is_archive(path) else 1 for path in first)
     if workers > 1 and weight >= WORTH_PROCESSES:
         chunks = _chunks(iter(first), stream)
-        yield from _progress(_side_by_side(chunks, workers), count)
+        yield from shown(_side_by_side(chunks, workers), count, "headers", unit="file")
         return
     with quiet():
-        yield from _progress(((path, read_file(path)) for path in chain(first, stream)), count)
+        read = ((path, read_file(path)) for path in chain(first, stream))
+        yield from shown(read, count, "headers", unit="file")
 
 
 def _chunks(*streams: Iterator[str]) -> Iterator[list[str]]:
@@ -127,18 +127,3 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _progress(items: Iterable[Read], total: int) -> Iterator[Read]:
-    """A bar on a terminal, a line a minute in a log."""
-    if sys.stderr.isatty():
-        from tqdm import tqdm
-
-        yield from tqdm(items, total=total, unit="file", desc="headers")
-        return
-    told = time.monotonic()
-    for count, item in enumerate(items, 1):
-        if time.monotonic() - told > 60:
-            told = time.monotonic()
-            print(f"headers: {count} of {total} files", file=sys.stderr)
-        yield item

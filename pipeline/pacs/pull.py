@@ -14,8 +14,8 @@ from pipeline.pacs.archive import Archive, SeriesRef, connect, look_up
 from pipeline.pacs.inbox import Inbox
 from pipeline.pacs.pace import PASSING, PASSING_OF_RETRIEVAL, Patience, persist
 from pipeline.pacs.peer import Peer
-from pipeline.pacs.progress import Progress
 from pipeline.pacs.request import Request
+from pipeline.progress import Progress
 from pipeline.quiet import quiet
 
 REPORT = "report.tsv"
@@ -68,7 +68,7 @@ def pull(peer: Peer, requests: Sequence[Request], out: Path, *, dry: bool = Fals
             inbox = Inbox(out)
             outcomes: list[Outcome] = []
             try:
-                with Progress("pull") as progress:
+                with Progress("pull", unit="instance") as progress:
                     for request in requests:
                         outcomes += _row(archive, inbox, request, progress)
             finally:

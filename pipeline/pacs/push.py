@@ -13,7 +13,7 @@ from pipeline.errors import Exit, VoxelwayError, from_os_error
 from pipeline.pacs.archive import Archive, Item, Sent, connect
 from pipeline.pacs.pace import Patience
 from pipeline.pacs.peer import Peer
-from pipeline.pacs.progress import Progress
+from pipeline.progress import Progress
 from pipeline.quiet import quiet
 
 COLUMNS = ("file", "bytes", "mtime_ns", "peer", "status", "code", "message")
@@ -42,7 +42,7 @@ def push(peer: Peer, paths: Sequence[Path], report: Path | None = None) -> int:
         if not items and not ledger.known:
             raise VoxelwayError("E-DCM-NONE", f"None of the {len(todo)} files can be sent")
         counts = Counter({STORED: 0})
-        with Progress("push", len(items)) as progress:
+        with Progress("push", len(items), unit="instance") as progress:
             for sent in refused:
                 _account(sent, ledger, counts)
             if items:

@@ -8,18 +8,17 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline import files
 from pipeline.errors import VoxelwayError, from_os_error
 from pipeline.phantom import anatomy, export, identity, protocol, subject, truth
 from pipeline.phantom.protocol import BROKEN, CONTRASTS
+from pipeline.progress import shown
 
 #: Raised when the same seed gives other voxels than before.
 VERSION = 1
@@ -119,7 +118,8 @@ def _write_all(folders: list[str], part: Path, spacing: float, seed: int) -> Non
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start) as pool:
         futures = [pool.submit(write_subject, *job) for job in jobs]
         try:
-            for future in _progress(as_completed(futures), len(jobs)):
+            done = as_completed(futures)
+            for future in shown(done, len(jobs), "phantom", unit="subject", pause=0):
                 future.result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -131,16 +131,6 @@ def _start() -> None:
     import SimpleITK as sitk  # noqa: N813
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
-def _progress(done: Iterable[Any], total: int) -> Iterator[Any]:
-    """A bar on a terminal, plain lines elsewhere."""
-    if sys.stderr.isatty():
-        yield from tqdm(done, total=total, desc="phantom", unit="subject")
-        return
-    for count, item in enumerate(done, start=1):
-        print(f"phantom: subject {count} of {total}", file=sys.stderr, flush=True)
-        yield item
 
 
 def _row(folder: str, seed: int) -> dict[str, Any]:
