@@ -23,10 +23,10 @@ from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.restore import cohort
 from pipeline.restore.volumes import Source, Volume, check, read_sides
-from pipeline.training import bundle, data
+from pipeline.training import bundle, data, judging
 from pipeline.training.losses.adversary import CRITICS, Adversary
 from pipeline.training.plan import Plan
-from pipeline.training.trainer import Fitted, fit
+from pipeline.training.trainer import fit
 
 MODULE = "pipeline.denoise.train"
 
@@ -54,7 +54,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     code = code_fingerprint(MODULE)
     recipe = make_recipe(preset, plan.seed, _identity(preset, params["learning"], sides, code))
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
-    scores = _scores(recipe, fitted, held_out, sides[1])
+    scores = judging.scores(recipe, fitted, held_out, label=_at_level)
     bundle.write(
         out, fitted, recipe.metric, plan, _about(preset, params["learning"], sides, scores, code)
     )
@@ -124,22 +124,9 @@ def _identity(
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _scores(
-    recipe: AnyRecipe, fitted: Fitted, samples: data.SeededSamples, volumes: Sequence[Volume]
-) -> dict[str, bundle.Score]:
-    """PSNR of the best weights by level, and the gain, over the validation subjects."""
-    network = recipe.networks[NAME]
-    weights = {key: torch.from_numpy(v.copy()) for key, v in fitted.weights[NAME].items()}
-    network.load_state_dict(weights)
-    network.eval().to("cpu")
-    found: dict[str, list[float]] = {}
-    with torch.no_grad():
-        for number in range(len(samples)):
-            percent = f"{100 * LEVELS[number % len(LEVELS)]:g} %"
-            judged = recipe.scores(recipe.networks, data.collate([samples[number]]))
-            for name, value in judged.items():
-                found.setdefault(f"{name} at {percent}, dB", []).append(value)
-    return {name: bundle.Score.of(values) for name, values in found.items()}
+def _at_level(name: str, number: int) -> str:
+    """Validation takes the levels in turn."""
+    return f"{name} at {100 * LEVELS[number % len(LEVELS)]:g} %, dB"
 
 
 def _about(

@@ -26,9 +26,9 @@ from pipeline.register.learning.lattice import Lattice, lattice
 from pipeline.register.learning.recipe import CRITIC, NAME, RegistrationRecipe
 from pipeline.register.learning.sources import Source
 from pipeline.register.learning.teacher import Taught
-from pipeline.training import bundle, data
+from pipeline.training import bundle, data, judging
 from pipeline.training.plan import Plan
-from pipeline.training.trainer import Fitted, fit
+from pipeline.training.trainer import fit
 
 ANCHOR = "T1w"
 MODULE = "pipeline.register.train"
@@ -73,7 +73,8 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
         int(learning["window"]),
     )
     fitted = fit(recipe, samples, held_out, plan, work)
-    about = _about(params, sides, _scores(recipe, fitted, held_out), code)
+    scores = judging.scores(recipe, fitted, held_out, judge=recipe.judged)
+    about = _about(params, sides, scores, code)
     bundle.write(out, fitted, recipe.metric, plan, about)
     return Exit.DONE
 
@@ -166,24 +167,6 @@ def _identity(params: Mapping[str, Any], sides: Sequence[Sequence[Case]], code: 
     subjects = [[case.subject for case in side] for side in sides]
     text = json.dumps([decisive, subjects, code], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _scores(
-    recipe: RegistrationRecipe, fitted: Fitted, pairs: data.SeededSamples
-) -> dict[str, bundle.Score]:
-    """Scores of the best weights on the validation pairs, with intervals."""
-    for name, network in recipe.networks.items():
-        weights = {key: torch.from_numpy(v.copy()) for key, v in fitted.weights[name].items()}
-        network.load_state_dict(weights)
-        network.eval().to("cpu")
-    found: dict[str, list[float]] = {}
-    with torch.no_grad():
-        for number in range(len(pairs)):
-            sample = data.collate([pairs[number]])
-            scores = recipe.judged(recipe.networks, sample)
-            for name, value in scores.items():
-                found.setdefault(name, []).append(value)
-    return {name: bundle.Score.of(values) for name, values in found.items()}
 
 
 def _about(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pipeline import networks
 from pipeline.errors import Exit
@@ -20,9 +19,9 @@ from pipeline.restore.volumes import Source, Volume
 from pipeline.superres.learning import kinds
 from pipeline.superres.learning.kinds import Sides
 from pipeline.superres.learning.recipe import CRITIC, NAME, SuperresRecipe
-from pipeline.training import bundle, data
+from pipeline.training import bundle, data, judging
 from pipeline.training.plan import Plan
-from pipeline.training.trainer import Fitted, fit
+from pipeline.training.trainer import fit
 
 MODULE = "pipeline.superres.train"
 #: Longest edge of a voxel that is trained on, as a multiple of the shortest.
@@ -60,7 +59,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
         _identity(params, sides, code),
     )  # fmt: skip
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
-    scores = _scores(recipe, fitted, held_out)
+    scores = judging.scores(recipe, fitted, held_out)
     bundle.write(out, fitted, recipe.metric, plan, _about(params, sides, scores, code))
     return Exit.DONE
 
@@ -89,23 +88,6 @@ def _identity(params: Mapping[str, Any], sides: Sides, code: str) -> str:
     subjects = [[one.subject + one.digest for one in side] for side in sides]
     text = json.dumps([decisive, subjects, code], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _scores(
-    recipe: SuperresRecipe, fitted: Fitted, held_out: data.SeededSamples
-) -> dict[str, bundle.Score]:
-    """Scores of the best weights on the validation patches, with intervals."""
-    network: nn.Module = recipe.networks[NAME]
-    best = {key: torch.from_numpy(v.copy()) for key, v in fitted.weights[NAME].items()}
-    network.load_state_dict(best)
-    network.eval().to("cpu")
-    found: dict[str, list[float]] = {}
-    with torch.no_grad():
-        for number in range(len(held_out)):
-            sample = data.collate([held_out[number]])
-            for name, value in recipe.scores({NAME: network}, sample).items():
-                found.setdefault(name, []).append(value)
-    return {name: bundle.Score.of(values) for name, values in found.items()}
 
 
 def _about(
