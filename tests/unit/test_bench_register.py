@@ -16,8 +16,9 @@ from pipeline.errors import Exit, VoxelwayError
 from pipeline.phantom.deformation import Shape
 from pipeline.phantom.lattice import AXIAL, Lattice
 from pipeline.register.fields import Registration, field_like, forward_transform, to_field
+from tests.benchmarks import meter
 from tests.benchmarks.register import __main__ as bench_main
-from tests.benchmarks.register import drawn, meter, pairs, peers, phantom, scores
+from tests.benchmarks.register import drawn, pairs, peers, phantom, scores
 from tests.benchmarks.register.table import difference, mean_of, table
 
 from . import register_cases as cases
@@ -197,7 +198,7 @@ def test_peak_memory_is_the_process_s_own() -> None:
     after = meter.peak_mb()
     assert after > before + 300 or after > 800
     # a process started by a large one is not large itself
-    code = "from tests.benchmarks.register import meter; print(meter.peak_mb())"
+    code = "from tests.benchmarks import meter; print(meter.peak_mb())"
     root = Path(__file__).parents[2]
     child = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert 1 < float(child.stdout) < 100

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +16,10 @@ from pipeline.errors import VoxelwayError
 from pipeline.register import engine, transforms
 from pipeline.register.fields import Registration, zero_field
 from pipeline.register.stage import foreground, stripped
-from tests.benchmarks.register import meter, scores
+from tests.benchmarks import launch
+from tests.benchmarks.launch import JobError
+from tests.benchmarks.register import scores
 from tests.benchmarks.register.pairs import Pair
-
-ROOT = Path(__file__).parents[3]
-#: Seconds after which a method has failed on a pair.
-TIMEOUT = 7200.0
 
 
 @dataclass(frozen=True)
@@ -75,10 +70,6 @@ class Setup:
     cores: int
     model: Path | None
     work: Path
-
-
-class JobError(RuntimeError):
-    """A method's process did not end well; the message is its last words."""
 
 
 @dataclass(frozen=True)
@@ -228,33 +219,12 @@ def job(method: Method, source: Path, out: Path, setup: Setup) -> dict[str, Any]
     Raises:
         JobError: when it failed.
     """
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
     sides = ("fixed", "moving", "fixed_mask", "moving_mask")
     content = {
         **{side: str((source / f"{side}.nii").resolve()) for side in sides},
         "tool": method.tool,
         "options": dict(method.options),
         "cores": setup.cores,
-        "out": str(out.resolve()),
         "model": str(setup.model.resolve()) if setup.model else "",
     }
-    path = (out / "job.json").resolve()
-    path.write_text(json.dumps(content), encoding="utf-8")
-    # the path as given: a virtual environment's Python is a link that must not be followed
-    python = str(setup.peers.absolute()) if method.peer else sys.executable
-    module = f"tests.benchmarks.register.{'peers' if method.peer else 'ours'}"
-    command = [python, "-m", module, str(path)]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=meter.environment(setup.cores), capture_output=True, text=True,
-            timeout=TIMEOUT, check=False,
-        )  # fmt: skip
-    except (subprocess.TimeoutExpired, OSError) as error:
-        raise JobError(str(error)) from error
-    cost = out / "cost.json"
-    if done.returncode or not cost.is_file():
-        last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
-        raise JobError(f"exit status {done.returncode}: {(last or ['no message'])[0][:300]}")
-    found: dict[str, Any] = json.loads(cost.read_text(encoding="utf-8"))
-    return found
+    return launch.run("register", content, out, setup.peers if method.peer else None)

@@ -18,7 +18,7 @@ from pipeline.register import transforms
 from pipeline.register.fields import Registration, zero_field
 from pipeline.register.protocol import Method
 from pipeline.runner import seed_everything
-from tests.benchmarks.register import meter
+from tests.benchmarks import meter
 
 
 def method_of(job: dict[str, Any]) -> Method:

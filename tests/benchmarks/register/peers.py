@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from tests.benchmarks.register import meter
+from tests.benchmarks import meter
 
 #: Displacement field, inverse field or None, seconds, version.
 Found = tuple[sitk.Image, sitk.Image | None, float, str]

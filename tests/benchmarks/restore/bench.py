@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +14,11 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline import config, images, methods, models
 from pipeline.denoise import rician
 from pipeline.errors import VoxelwayError
-from tests.benchmarks.register import meter
+from tests.benchmarks import launch
+from tests.benchmarks.launch import JobError
 from tests.benchmarks.restore import cases, scores
 from tests.benchmarks.restore.cases import Given, Reference, Task
 
-ROOT = Path(__file__).parents[3]
-#: Seconds after which a method has failed on an image.
-TIMEOUT = 7200.0
 ROW = (
     "case", "task", "method", "psnr", "ssim", "gms", "dice", "seconds", "peak_mb", "version",
     "error",
@@ -90,10 +85,6 @@ class Setup:
     axis: int = 2
     shape: str = "box"
     segment: bool = False
-
-
-class JobError(RuntimeError):
-    """A method's process did not end well; the message is its last words."""
 
 
 def run(
@@ -210,23 +201,5 @@ def job(module: str, content: Mapping[str, Any], out: Path, setup: Setup) -> dic
     Raises:
         JobError: when it failed.
     """
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    path = (out / "job.json").resolve()
-    path.write_text(json.dumps({**content, "cores": setup.cores, "out": str(out.resolve())}))
-    # the path as given: a virtual environment's Python is a link that must not be followed
-    python = str(setup.peers.absolute()) if module == "peers" else sys.executable
-    command = [python, "-m", f"tests.benchmarks.restore.{module}", str(path)]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=meter.environment(setup.cores), capture_output=True, text=True,
-            timeout=TIMEOUT, check=False,
-        )  # fmt: skip
-    except (subprocess.TimeoutExpired, OSError) as error:
-        raise JobError(str(error)) from error
-    cost = out / "cost.json"
-    if done.returncode or not cost.is_file():
-        last = [line for line in done.stderr.splitlines() if line.strip()][-1:]
-        raise JobError(f"exit status {done.returncode}: {(last or ['no message'])[0][:300]}")
-    found: dict[str, Any] = json.loads(cost.read_text(encoding="utf-8"))
-    return found
+    peers = setup.peers if module == "peers" else None
+    return launch.run("restore", {**content, "cores": setup.cores}, out, peers)

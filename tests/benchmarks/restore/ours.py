@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline import __version__, config, methods, models
 from pipeline.runner import seed_everything
 from pipeline.task import Task
-from tests.benchmarks.register import meter
+from tests.benchmarks import meter
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.register import meter
+from tests.benchmarks import meter
 
 
 def main() -> None:
