@@ -1,4 +1,4 @@
-"""Learned super-resolution: matrices by hand, samples, consistency, training, every method."""
+"""Learned super-resolution: consistency, every method, training."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-import torch
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import ndimage
 
-from pipeline import cli, images, methods, networks
+from pipeline import cli, images, methods
 from pipeline.bundles import read_bundle
 from pipeline.errors import VoxelwayError
-from pipeline.networks.anyscale import pack, unpack
-from pipeline.restore.volumes import Volume
-from pipeline.superres import condition, lattice, network, profile, sampling, stage
-from pipeline.superres.learning import draw, fixed, guided, kinds, losses
-from pipeline.superres.learning.contrast import remap
-from pipeline.superres.learning.recipe import psnr
+from pipeline.superres import lattice, network, profile, sampling, stage
+from pipeline.superres.learning import kinds
 from pipeline.superres.request import Request
 from pipeline.task import Task
 
@@ -31,179 +23,6 @@ from . import superres_cases as cases
 
 IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
 LEARNED = [name for name in methods.available("superres") if methods.learned("superres", name)]
-
-
-def test_slices_of_a_box_are_means_by_hand() -> None:
-    # slices of 4 voxels over 0, 1, 2, …: means of linear values, whatever the sampling
-    box = profile.weights(4.0, "box", 1.0)
-    matrix = sampling.slices(np.array([1.5, 5.5, 9.5, 13.5]), box, 16)
-    found = matrix @ np.arange(16.0)
-    assert found[1:3] == pytest.approx([5.5, 9.5], abs=1e-5)
-    assert matrix.sum(axis=1) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_a_thin_slice_is_a_point() -> None:
-    matrix = sampling.slices(np.array([0.0, 2.25]), profile.weights(1.0, "rf", 1.0), 4)
-    assert matrix == pytest.approx(np.array([[1, 0, 0, 0], [0, 0, 0.75, 0.25]]))
-
-
-@pytest.mark.parametrize("shape", ["box", "gaussian", "rf"])
-def test_profiles_are_as_wide_as_they_say(shape: str) -> None:
-    offsets, weights = profile.weights(6.0, shape, 0.2)
-    assert weights.sum() == pytest.approx(1.0)
-    assert weights == pytest.approx(weights[::-1])
-    above = offsets[weights >= weights.max() / 2]
-    assert np.ptp(above) == pytest.approx(6.0, abs=0.3)
-
-
-def test_the_rf_profile_has_slopes_and_reaches_its_neighbours() -> None:
-    offsets, weights = profile.weights(4.0, "rf", 0.2)
-    reach = np.abs(offsets) > 2.0
-    assert 0.02 < np.abs(weights[reach]).sum() < 0.25
-
-
-@given(st.integers(2, 9), st.floats(1.0, 6.0), st.floats(-2.0, 2.0))
-@settings(max_examples=25, deadline=None)
-def test_spline_is_that_of_scipy(count: int, spacing: float, first: float) -> None:
-    middles, places = first + spacing * np.arange(count), np.arange(-3.0, 20.0)
-    values = np.random.default_rng(count).normal(size=count)
-    wanted = ndimage.map_coordinates(values, [(places - first) / spacing], order=3, mode="mirror")
-    assert sampling.spline(middles, places) @ values == pytest.approx(wanted, abs=1e-5)
-
-
-def test_the_correction_gives_back_the_slices() -> None:
-    matrix = sampling.slices(np.arange(4) * 3 + 1.0, profile.weights(3.0, "box", 1.0), 12)
-    wanted = np.array([1.0, -2.0, 0.5, 4.0])
-    change = sampling.correction(matrix, 0.0) @ wanted
-    assert matrix @ change == pytest.approx(wanted, abs=1e-5)
-    # the smallest such change lies in the space of the rows
-    smallest = matrix.T @ np.linalg.solve(matrix @ matrix.T, wanted)
-    assert change == pytest.approx(smallest, abs=1e-4)
-
-
-def test_matrices_go_along_their_axes() -> None:
-    volume = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
-    a, b, c = (np.random.default_rng(n).normal(size=(n, n + 2)).astype("f4") for n in (2, 3, 4))
-    wanted = np.einsum("ai,bj,ck,ijk->abc", a, b, c, volume)
-    assert sampling.apply([a, b, c], volume) == pytest.approx(wanted, abs=1e-4)
-    assert np.array_equal(sampling.apply([None, None, None], volume), volume)
-
-
-def test_the_condition_tells_where_the_slices_are() -> None:
-    told = condition.describe(9, 1.0, (4.0, 1.0, 2.0), 3.0)
-    assert told.shape == (6, 9)
-    # on a slice, halfway to the next, on the next
-    assert told[0, [1, 3, 5]] == pytest.approx([1.0, -1.0, 1.0], abs=1e-6)
-    assert told[2:, 0] == pytest.approx([4 / 6, 3 / 6, 1 / 6, 2 / 6])
-
-
-def test_packing_is_undone() -> None:
-    values = torch.arange(2 * 4 * 6 * 2.0).reshape(1, 2, 4, 6, 2)
-    assert torch.equal(unpack(pack(values)), values)
-    assert pack(values)[0, :8, 0, 0, 0].tolist() == values[0, 0, :2, :2, :2].flatten().tolist()
-
-
-@pytest.mark.parametrize("name", sorted(cases.TINY))
-def test_networks_start_as_the_interpolation(name: str) -> None:
-    torch.manual_seed(0)
-    made = networks.build(name, cases.TINY[name])
-    factor = cases.TINY[name].get("factor", 1)
-    image = torch.rand(2, 1, 5, 7, 6)
-    found = made(image, torch.rand(2, 6, 5))
-    assert found.shape == (2, 1, 5 * factor, 7, 6)
-    if name != "srcnn":
-        start = image.repeat_interleave(factor, dim=2)
-        assert torch.allclose(found, start, atol=1e-2)
-
-
-def test_saint_treats_both_planes_alike() -> None:
-    torch.manual_seed(1)
-    made = networks.build("saint", cases.TINY["saint"])
-    with torch.no_grad():
-        for values in made.across[-1].parameters():
-            values.normal_()
-    image, told = torch.rand(1, 1, 3, 6, 7), torch.zeros(1, 6, 3)
-    with torch.no_grad():
-        made.fusion[-1].weight.zero_()
-        found, turned = made(image, told), made(image.transpose(3, 4), told)
-    assert torch.allclose(found, turned.transpose(3, 4), atol=1e-5)
-
-
-def volume(seed: int = 0) -> Volume:
-    values = images.array(cases.ball()) / 100
-    values *= 1 + 0.1 * np.random.default_rng(seed).random(values.shape).astype(np.float32)
-    return Volume(f"set/{seed}", "T1w", values, values > 0, (1.0, 1.0, 1.0), 0.0, True, str(seed))
-
-
-LEARNING = cases.params()["learning"] | {"patch": 12, "validation_patch": 16}
-
-
-@given(st.integers(0, 60))
-@settings(max_examples=20, deadline=None)
-def test_samples_are_sound_and_repeat(seed: int) -> None:
-    drawn = (
-        draw.Patches([volume()], LEARNING),
-        fixed.Patches([volume()], LEARNING, 3),
-        guided.Patches([volume()], LEARNING),
-    )
-    for kind, count in zip(drawn, (1, 1, 2), strict=True):
-        one, again = (kind(np.random.default_rng(seed), 0) for _ in range(2))
-        for name in ("image", "target", "condition"):
-            assert np.array_equal(one[name], again[name])
-            assert one[name].dtype == np.float32 and np.isfinite(one[name]).all()
-        assert one["target"].shape == (1, 12, 12, 12)
-        assert one["image"].shape[0] == count
-        assert one["condition"].shape[1] == one["image"].shape[1]
-
-
-def test_an_acquisition_of_factor_one_changes_nothing() -> None:
-    sharp = volume().values
-    how = draw.Acquisition((1.0, 1.0, 1.0), 1.0, "box", (0.0, 0.0, 0.0), 0.0)
-    found, first = draw.acquire(sharp, how, np.random.default_rng(0))
-    assert np.array_equal(found, sharp) and first == 0.0
-
-
-def test_contrasts_keep_the_air_dark() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        for share in (0.0, 1.0):
-            found = remap(np.array([0.0, 0.3, 1.0], np.float32), share, rng)
-            assert found[0] == 0.0 and np.isfinite(found).all() and found[1:].min() > 0
-
-
-def test_lesions_are_what_the_guide_lacks() -> None:
-    flat = np.full((16, 16, 16), 0.5, np.float32)
-    changed = guided.with_lesions(flat, np.random.default_rng(3)) != flat
-    assert 0 < changed.mean() < 0.5
-
-
-def test_losses_by_hand() -> None:
-    made, truth = torch.zeros(1, 1, 2, 2, 2), torch.zeros(1, 1, 2, 2, 2)
-    made[0, 0, 1] = 0.2  # a step of 0.2 along z: half of the voxels are off
-    entries = [{"name": name} for name in ("l1", "mse", "gradient")]
-    found = losses.build(entries)(made, truth)
-    assert float(found["l1"]) == pytest.approx(0.1)
-    assert float(found["mse"]) == pytest.approx(0.02)
-    assert float(found["gradient"]) == pytest.approx(0.2 / 3)
-    assert float(found["loss"]) == pytest.approx(0.1 + 0.02 + 0.2 / 3)
-    small = losses.Charbonnier(0.1)(torch.tensor([0.01]), torch.tensor([0.0]))
-    assert float(small) == pytest.approx(0.01**2 / 0.2, rel=0.01)
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [[], [{"name": "nothing"}], [{"name": "l1"}, {"name": "l1"}], [{"name": "l1", "weight": -1}],
-     [{"name": "charbonnier", "epsilon": 0}], [{"name": "l1", "window": 3}]],
-)  # fmt: skip
-def test_losses_that_do_not_fit_are_refused(entries: list[dict[str, Any]]) -> None:
-    with pytest.raises(VoxelwayError, match="E-CONFIG-VALUE"):
-        losses.build(entries)
-
-
-def test_psnr_by_hand() -> None:
-    truth = torch.zeros(1, 1, 2, 2, 2)
-    made = truth + 0.1
-    assert psnr(made, truth, truth > 1) == pytest.approx(20.0, abs=1e-4)
 
 
 def thick(factor: float, axis: int = 2) -> tuple[sitk.Image, sitk.Image, profile.Profile]:
@@ -410,10 +229,3 @@ def test_every_network_trains_from_files_to_a_bundle(tmp_path: Path, method: str
     # the bundle restores
     method_made = methods.create("superres", method, cases.params(method=method), out)
     assert np.isfinite(images.array(method_made(request()).image)).all()
-
-
-def test_training_sees_sharp_images_only() -> None:
-    from pipeline.superres.train import is_sharp
-
-    thick_one = volume().__class__(**{**vars(volume()), "spacing": (5.0, 1.0, 1.0)})
-    assert is_sharp(volume()) and not is_sharp(thick_one)
