@@ -1,0 +1,198 @@
+"""The plan of a cascade: what training derives from the data, and what inference reads.
+
+Sizes and spacings are along x, y, z of the image turned to LPS. Network ``LEVEL.0``, ``LEVEL.1``, …
+of a bundle are the members of a level's ensemble.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline import files
+from pipeline.errors import VoxelwayError
+
+Triple = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+
+FILE = "plan.json"
+#: Contrast of a model that has learned from images of random contrast.
+ANY = "any"
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """How an image is scaled for the first level.
+
+    Later levels take mean and deviation inside what the level before found, except with a window.
+
+    Attributes:
+        kind: ``percentile`` (``low`` and ``high`` percent of the voxels that are not the lowest
+            value go to 0 and 1), ``zscore`` (mean 0, deviation 1 over the image) or ``window``
+            (``low`` and ``high`` in the image's own units, as HU, go to 0 and 1; clipped).
+        low: see kind.
+        high: see kind.
+    """
+
+    kind: Literal["percentile", "zscore", "window"] = "percentile"
+    low: float = 0.5
+    high: float = 99.5
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the cascade.
+
+    Attributes:
+        name: in the bundle and in the sidecar.
+        spacing: mm.
+        patch: voxels of the sliding window; a smaller image is filled up.
+        classes: labels of each output channel but the background's, which is channel 0. A channel
+            of several labels, as left and right, is split by the level before: each voxel goes to
+            the place in the group whose labels that level gives the larger sum over all groups.
+        crop: labels of the level before whose box this level works in; empty: the whole image.
+        margin: mm around that box.
+        context: whether the posteriors of the level before, in this level's classes, are further
+            channels of the input (auto-context; Tu and Bai 2010, doi:10.1109/TPAMI.2009.186).
+        inside: labels of the level before outside of which this level finds nothing; empty: all.
+            With it lesions are found as whole, core and inner part, each inside the last
+            (Wang et al. 2018, doi:10.1007/978-3-319-75238-9_16).
+        architecture: name in :mod:`pipeline.networks`.
+        arguments: of the architecture.
+        members: networks of the ensemble.
+        temperature: that the logits are divided by, fitted on validation cases
+            (Guo et al. 2017, doi:10.48550/arXiv.1706.04599).
+    """
+
+    name: str
+    spacing: Spacing
+    patch: Triple
+    classes: tuple[tuple[int, ...], ...]
+    crop: tuple[int, ...] = ()
+    margin: float = 8.0
+    context: bool = False
+    inside: tuple[int, ...] = ()
+    architecture: str = "unet"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    members: int = 1
+    temperature: float = 1.0
+
+    @property
+    def networks(self) -> list[str]:
+        """Names of the level's networks in a bundle."""
+        return [f"{self.name}.{member}" for member in range(self.members)]
+
+    @property
+    def channels(self) -> int:
+        """Output channels, the background's too."""
+        return len(self.classes) + 1
+
+    @property
+    def labels(self) -> list[int]:
+        """All labels of the level, in the order of its classes."""
+        return [label for group in self.classes for label in group]
+
+
+@dataclass(frozen=True)
+class CascadePlan:
+    """Everything that training and inference agree on.
+
+    Attributes:
+        contrasts: of the input channels, or (:data:`ANY`,) for one image of any contrast.
+        labels: rows with ``index``, ``name``, ``color``, and, where they are known, ``pair`` (the
+            label on the other side), ``tissue``, ``snomed`` and ``category``.
+        levels: from coarse to fine; the last one gives the result.
+        intensity: scale of the image.
+        facts: of the data that the plan was derived from, for people.
+    """
+
+    contrasts: tuple[str, ...]
+    labels: tuple[Mapping[str, Any], ...]
+    levels: tuple[Level, ...]
+    intensity: Intensity = Intensity()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def any_contrast(self) -> bool:
+        """Whether one image of any contrast is the input."""
+        return self.contrasts == (ANY,)
+
+    def inputs(self, number: int) -> int:
+        """Input channels of level ``number``."""
+        level = self.levels[number]
+        return len(self.contrasts) + (level.channels - 1 if level.context else 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """For plan.json and a bundle's metadata."""
+        return dataclasses.asdict(self)
+
+    def write(self, path: Path) -> None:
+        """Write plan.json."""
+        files.write_json(path, self.as_json())
+
+
+def read(path: Path) -> CascadePlan:
+    """Read plan.json.
+
+    Raises:
+        VoxelwayError: E-CONFIG-VALUE when it is no plan.
+    """
+    return of(files.read_json(path), str(path))
+
+
+def of(content: Any, where: str) -> CascadePlan:
+    """A plan from its JSON.
+
+    Raises:
+        VoxelwayError: E-CONFIG-VALUE when it is no plan.
+    """
+    try:
+        return CascadePlan(
+            tuple(content["contrasts"]),
+            tuple(content["labels"]),
+            tuple(_level(item) for item in content["levels"]),
+            Intensity(**content["intensity"]),
+            content.get("facts", {}),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"This is no plan of a cascade: {type(error).__name__}: {error}"
+        hint = "Let `voxelway train segment` derive it again: remove the file"
+        raise VoxelwayError("E-CONFIG-VALUE", what, where=where, hint=hint) from error
+
+
+def _level(item: Mapping[str, Any]) -> Level:
+    names = {entry.name for entry in dataclasses.fields(Level)}
+    unknown = set(item) - names
+    if unknown:
+        raise ValueError(f"a level has no {', '.join(sorted(unknown))}")
+    x, y, z = (float(value) for value in item["spacing"])
+    i, j, k = (int(value) for value in item["patch"])
+    groups = tuple(tuple(int(value) for value in group) for group in item["classes"])
+    rest = {key: value for key, value in item.items() if key not in ("spacing", "patch", "classes")}
+    for key in ("crop", "inside"):
+        rest[key] = tuple(int(value) for value in rest.get(key, ()))
+    return Level(spacing=(x, y, z), patch=(i, j, k), classes=groups, **rest)
+
+
+def _check(plan: CascadePlan) -> None:
+    if not plan.levels or not plan.contrasts:
+        raise ValueError("a plan has at least one level and one contrast")
+    known = {int(row["index"]) for row in plan.labels}
+    before: Sequence[int] = ()
+    for number, level in enumerate(plan.levels):
+        unknown = set(level.labels) - known
+        if unknown or not level.classes:
+            raise ValueError(f"the classes of {level.name} are labels of the plan, not {unknown}")
+        asked = {*level.crop, *level.inside}
+        if asked - set(before):
+            raise ValueError(f"the level before {level.name} does not find {asked - set(before)}")
+        split = any(len(group) > 1 for group in level.classes)
+        if number == 0 and (level.context or split):
+            raise ValueError(f"{level.name} is the first level: it has no context")
+        before = level.labels

@@ -1,0 +1,1 @@
+"""How the learned cascade is trained: cases, drawn images, samples, recipe."""
