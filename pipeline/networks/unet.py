@@ -1,0 +1,117 @@
+"""U-Net in two or three dimensions, of isotropic or anisotropic levels.
+
+Ronneberger et al. 2015, U-Net, doi:10.1007/978-3-319-24574-4_28; in 3D Çiçek et al. 2016,
+doi:10.1007/978-3-319-46723-8_49; strided convolutions, instance normalisation, leaky ReLU and
+deep supervision as Isensee et al. 2021, nnU-Net, doi:10.1038/s41592-020-01008-z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.networks import segmenter
+from pipeline.networks.parts import check_features
+from pipeline.networks.segmenter import Segmenter, Sizes, Unit
+
+
+class UNet(Segmenter):
+    """U-Net; 1.4 million parameters by default in 3D.
+
+    Args:
+        inputs: channels of the image.
+        outputs: classes, the background among them.
+        dims: 2 or 3.
+        channels: widths, one a level, finest first.
+        kernels: sizes, one entry a level, each a number or one an axis (Z, Y, X); odd; 3 if None.
+        strides: the same, from the level before; 1 at the first level and 2 after if None.
+        blocks: convolutions at each level, before and after those below.
+        dropout: share of the channels left out in the deeper half of the levels.
+        deep_supervision: logits of every level but the deepest, while training.
+
+    Raises:
+        ValueError: for arguments that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        dims: int = 3,
+        channels: Sequence[int] = (16, 32, 64, 128),
+        kernels: Sizes | None = None,
+        strides: Sizes | None = None,
+        blocks: int = 2,
+        dropout: float = 0.0,
+        deep_supervision: bool = False,
+    ) -> None:
+        segmenter.check_dims(dims)
+        segmenter.check_share(dropout)
+        check_features("channels", channels)
+        check_features("blocks", [blocks])
+        depth = len(channels)
+        sizes = segmenter.levels("kernels", kernels, [3] * depth, dims)
+        steps = segmenter.levels("strides", strides, [1] + [2] * (depth - 1), dims)
+        if any(number % 2 == 0 for size in sizes for number in size):
+            raise ValueError("kernels are odd")
+        super().__init__(inputs, outputs, dims, segmenter.product(steps), deep_supervision)
+        if depth < 2 or max(steps[0]) > 1:
+            raise ValueError("there are two levels or more, and the first has stride 1")
+        shares = [dropout if level >= depth // 2 else 0.0 for level in range(depth)]
+        widths = [inputs, *channels]
+        self.down = nn.ModuleList(
+            self.level(widths[k], channels[k], sizes[k], steps[k], blocks, shares[k])
+            for k in range(depth)
+        )
+        ones = (1,) * dims
+        self.up = nn.ModuleList(
+            segmenter.upsampling(channels[k + 1], channels[k], steps[k + 1])
+            for k in range(depth - 1)
+        )
+        self.after = nn.ModuleList(
+            self.merge(2 * channels[k], channels[k], sizes[k], ones, blocks, shares[k])
+            for k in range(depth - 1)
+        )
+        heads = depth - 1 if deep_supervision else 1
+        self.heads = nn.ModuleList(segmenter.head(channels[k], outputs, dims) for k in range(heads))
+
+    def level(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        blocks: int,
+        share: float,
+    ) -> nn.Module:
+        """Convolutions of one level of the encoder; the first of them strided."""
+        units = [Unit(inputs, outputs, kernel, stride)]
+        units += [Unit(outputs, outputs, kernel) for _ in range(blocks - 1)]
+        return nn.Sequential(*units, segmenter.dropout(self.dims, share))
+
+    #: Convolutions of one level of the decoder.
+    merge = level
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Logits of (B, inputs, *S), finest first: (B, outputs, *S), coarser if supervised.
+
+        Raises:
+            ValueError: for other channels, or sizes that are no multiple of ``divisor``.
+        """
+        self.check(image)
+        kept = []
+        values = image
+        for level in self.down:
+            values = level(values)
+            kept.append(values)
+        found = []
+        for k in reversed(range(len(self.up))):
+            values = self.after[k](torch.cat([kept[k], self.up[k](values)], dim=1))
+            if k == 0 or self.supervised:
+                found.append(self.heads[k](values))
+        return found[::-1]
+
+
+ARCHITECTURE = UNet
