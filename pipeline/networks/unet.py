@@ -18,7 +18,7 @@ from pipeline.networks.segmenter import Segmenter, Sizes, Unit
 
 
 class UNet(Segmenter):
-    """U-Net; 1.36 million parameters by default in 3D.
+    """U-Net; 1.3 million parameters by default in 3D.
 
     On a CPU two images at a time take less than twice as long as one: torch has a fast convolution
     for the small grids of the deeper levels only where the batch is above one.
