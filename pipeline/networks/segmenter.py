@@ -9,10 +9,13 @@ of evaluation. Axes are in the order of the tensor: Z, Y, X, or Y, X.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
 
 from torch import Tensor, nn
+
+from pipeline.networks.parts import check_features
 
 Sizes = Sequence[int | Sequence[int]]
 #: Layers by the number of dimensions.
@@ -29,7 +32,7 @@ class Segmenter(nn.Module):
         inputs: channels of the image.
         outputs: classes, the background among them.
         dims: 2 or 3.
-        divisor: what sizes are a multiple of, one an axis.
+        divisor: what sizes are a multiple of, one an axis; one of them is above it.
         deep_supervision: logits of coarser levels too, while training.
 
     Raises:
@@ -60,11 +63,42 @@ class Segmenter(nn.Module):
         sizes = tuple(image.shape[2:])
         if any(size % number for size, number in zip(sizes, self.divisor, strict=True)):
             raise ValueError(f"sizes are multiples of {self.divisor}, not {sizes}")
+        if sizes == self.divisor:
+            # the deepest level would be one voxel, which normalisation makes nothing of
+            raise ValueError(f"one size at least is above {self.divisor}")
 
     @property
     def supervised(self) -> bool:
         """Whether logits of coarser levels are wanted now."""
         return self.training and self.deep_supervision
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the convolutions of one level are made of.
+
+    Attributes:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel: odd sizes, one an axis.
+        stride: of the first convolution, one an axis; the decoder has 1.
+        blocks: number of convolutions.
+        dropout: share of the channels left out at the end.
+        place: ``encoder``, ``bottom`` or ``decoder``.
+    """
+
+    inputs: int
+    outputs: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    blocks: int
+    dropout: float
+    place: str
+
+    @property
+    def dims(self) -> int:
+        """Number of axes."""
+        return len(self.kernel)
 
 
 class Unit(nn.Sequential):
@@ -94,9 +128,20 @@ class Unit(nn.Sequential):
             inputs, outputs, tuple(kernel), steps, padding, dilation, bias=False
         )
         nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-        # groups of one channel are instance normalisation, and seven times as fast on a CPU
-        norm = nn.GroupNorm(outputs, outputs)
-        super().__init__(layer, norm, nn.LeakyReLU(SLOPE, inplace=True))
+        super().__init__(layer, norm(outputs), nn.LeakyReLU(SLOPE, inplace=True))
+
+
+def norm(channels: int) -> nn.Module:
+    """Instance normalisation, as groups of one channel: seven times as fast on a CPU."""
+    return nn.GroupNorm(channels, channels)
+
+
+def project(inputs: int, outputs: int, stride: Sequence[int]) -> nn.Module:
+    """A shortcut beside strided convolutions: the identity where nothing changes."""
+    if inputs == outputs and max(stride) == 1:
+        return nn.Identity()
+    layer = CONVOLUTIONS[len(stride)](inputs, outputs, 1, tuple(stride), bias=False)
+    return nn.Sequential(layer, norm(outputs))
 
 
 def dropout(dims: int, share: float) -> nn.Module:
@@ -153,6 +198,27 @@ def levels(
     if any(len(one) != dims or min(one) < 1 for one in found):
         raise ValueError(f"{name} has {dims} numbers a level, each 1 or more, not {list(given)}")
     return found
+
+
+def grids(
+    channels: Sequence[int], kernels: Sizes | None, strides: Sizes | None, dims: int
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Kernels and strides of all levels, a number for each axis.
+
+    Raises:
+        ValueError: for fewer than two levels, lists of other lengths, kernels that are even, or
+            a first level that is strided.
+    """
+    check_dims(dims)
+    check_features("channels", channels)
+    depth = len(channels)
+    sizes = levels("kernels", kernels, [3] * depth, dims)
+    steps = levels("strides", strides, [1] + [2] * (depth - 1), dims)
+    if any(number % 2 == 0 for size in sizes for number in size):
+        raise ValueError("kernels are odd")
+    if depth < 2 or max(steps[0]) > 1:
+        raise ValueError("there are two levels or more, and the first has stride 1")
+    return sizes, steps
 
 
 def product(strides: Sequence[Sequence[int]]) -> tuple[int, ...]:

@@ -8,13 +8,22 @@ deep supervision as Isensee et al. 2021, nnU-Net, doi:10.1038/s41592-020-01008-z
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.networks import segmenter
 from pipeline.networks.parts import check_features
-from pipeline.networks.segmenter import Segmenter, Sizes, Unit
+from pipeline.networks.segmenter import Level, Segmenter, Sizes, Unit
+
+
+class Straight(nn.Module):
+    """A skip that changes nothing."""
+
+    def forward(self, features: Tensor, coarser: Tensor) -> Tensor:
+        """The features."""
+        return features
 
 
 class UNet(Segmenter):
@@ -50,52 +59,46 @@ class UNet(Segmenter):
         dropout: float = 0.0,
         deep_supervision: bool = False,
     ) -> None:
-        segmenter.check_dims(dims)
         segmenter.check_share(dropout)
-        check_features("channels", channels)
         check_features("blocks", [blocks])
-        depth = len(channels)
-        sizes = segmenter.levels("kernels", kernels, [3] * depth, dims)
-        steps = segmenter.levels("strides", strides, [1] + [2] * (depth - 1), dims)
-        if any(number % 2 == 0 for size in sizes for number in size):
-            raise ValueError("kernels are odd")
+        sizes, steps = segmenter.grids(channels, kernels, strides, dims)
         super().__init__(inputs, outputs, dims, segmenter.product(steps), deep_supervision)
-        if depth < 2 or max(steps[0]) > 1:
-            raise ValueError("there are two levels or more, and the first has stride 1")
+        depth = len(channels)
         shares = [dropout if level >= depth // 2 else 0.0 for level in range(depth)]
         widths = [inputs, *channels]
-        self.down = nn.ModuleList(
-            self.level(widths[k], channels[k], sizes[k], steps[k], blocks, shares[k])
-            for k in range(depth)
-        )
         ones = (1,) * dims
+        down = [
+            Level(widths[k], channels[k], sizes[k], steps[k], blocks, shares[k],
+                  "encoder" if k < depth - 1 else "bottom")
+            for k in range(depth)
+        ]  # fmt: skip
+        after = [
+            Level(2 * channels[k], channels[k], sizes[k], ones, blocks, shares[k], "decoder")
+            for k in range(depth - 1)
+        ]
+        pairs = list(pairwise(down))
+        self.down = nn.ModuleList(self.level(one) for one in down)
+        self.skips = nn.ModuleList(self.skip(finer, coarser) for finer, coarser in pairs)
         self.up = nn.ModuleList(
-            segmenter.upsampling(channels[k + 1], channels[k], steps[k + 1])
-            for k in range(depth - 1)
+            segmenter.upsampling(coarser.outputs, finer.outputs, coarser.stride)
+            for finer, coarser in pairs
         )
-        self.after = nn.ModuleList(
-            self.merge(2 * channels[k], channels[k], sizes[k], ones, blocks, shares[k])
-            for k in range(depth - 1)
-        )
+        self.after = nn.ModuleList(self.level(one) for one in after)
         heads = depth - 1 if deep_supervision else 1
         self.heads = nn.ModuleList(segmenter.head(channels[k], outputs, dims) for k in range(heads))
 
-    def level(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        blocks: int,
-        share: float,
-    ) -> nn.Module:
-        """Convolutions of one level of the encoder; the first of them strided."""
-        units = [Unit(inputs, outputs, kernel, stride)]
-        units += [Unit(outputs, outputs, kernel) for _ in range(blocks - 1)]
-        return nn.Sequential(*units, segmenter.dropout(self.dims, share))
+    def level(self, made: Level) -> nn.Module:
+        """Convolutions of one level, the first of them strided."""
+        units = [Unit(made.inputs, made.outputs, made.kernel, made.stride)]
+        units += [Unit(made.outputs, made.outputs, made.kernel) for _ in range(made.blocks - 1)]
+        return nn.Sequential(*units, segmenter.dropout(made.dims, made.dropout))
 
-    #: Convolutions of one level of the decoder.
-    merge = level
+    def skip(self, finer: Level, coarser: Level) -> nn.Module:
+        """What a level of the encoder goes through on its way to the decoder.
+
+        It is called with the features of that level, and those of the decoder one level below.
+        """
+        return Straight()
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Logits of (B, inputs, *S), finest first: (B, outputs, *S), coarser if supervised.
@@ -111,7 +114,8 @@ class UNet(Segmenter):
             kept.append(values)
         found = []
         for k in reversed(range(len(self.up))):
-            values = self.after[k](torch.cat([kept[k], self.up[k](values)], dim=1))
+            skipped = self.skips[k](kept[k], values)
+            values = self.after[k](torch.cat([skipped, self.up[k](values)], dim=1))
             if k == 0 or self.supervised:
                 found.append(self.heads[k](values))
         return found[::-1]
