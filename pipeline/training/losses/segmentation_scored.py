@@ -64,7 +64,8 @@ class Scored:
 
     def by_class(self, values: Tensor) -> Tensor:
         """Sums of values (B, *S) over the voxels of each class in the labels, (B, K)."""
-        # cheaper than products with a one-hot copy of the labels; first along the last axes, as
+        # cheaper than products with a one-hot copy of the labels; first along the last axis, as
         # one long sum in single precision would round what is added
-        empty = values.new_zeros(len(values), values.shape[1], self.classes)
-        return empty.scatter_add(2, self.target.flatten(2), values.flatten(2)).sum(dim=1)
+        rows, labels = values.flatten(1, -2), self.target.flatten(1, -2)
+        empty = values.new_zeros(*rows.shape[:2], self.classes)
+        return empty.scatter_add(2, labels, rows).sum(dim=1)

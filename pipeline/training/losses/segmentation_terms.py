@@ -237,10 +237,11 @@ class ExponentialLogarithmic:
         """A scalar, 0 or more."""
         index, there = Tversky(0.5, 0.5, self.background).index(scored)
         overlap = self._power(-torch.log(index.clamp_min(SMALLEST)))
-        counts = scored.volumes.sum(dim=0).clamp_min(1.0)
+        counts = scored.volumes.sum(dim=0)
         if self.frequencies is not None:
             counts = counts.new_tensor(self.frequencies)
-        rare = torch.sqrt(counts.sum() / counts)
+        # a class that the batch does not have has no voxel to weigh
+        rare = torch.sqrt(counts.sum() / counts.clamp_min(1.0))
         weight = _by_voxel(rare.tolist(), scored)
         entropy = (self._power(-scored.true_logs) * weight).sum() / scored.count
         return self.dice * _mean(overlap * there, there) + self.entropy * entropy
