@@ -10,10 +10,14 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import VoxelwayError, from_os_error
+
+#: How the names of files begin that are not whole yet.
+PART = ".part-"
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         suffixes = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=suffixes, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PART, suffix=suffixes, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -38,6 +42,15 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed left half-written in a folder."""
+    for path in folder.glob(PART + "*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -52,7 +65,7 @@ def whole_folder(path: Path, names: Collection[str], kind: str) -> Iterator[Path
 
     Args:
         path: the folder; one that exists is replaced if it holds files of ``names`` at most.
-        names: files that such a folder may hold.
+        names: files that such a folder may hold, or patterns of them.
         kind: what the folder is, for the error.
 
     Raises:
@@ -60,12 +73,12 @@ def whole_folder(path: Path, names: Collection[str], kind: str) -> Iterator[Path
     """
     part: Path | None = None
     try:
-        if path.is_dir() and {item.name for item in path.iterdir()} - set(names):
+        if path.is_dir() and not all(_any(item.name, names) for item in path.iterdir()):
             what = f"The folder holds files that are not of a {kind}"
             hint = "Choose a new folder, or empty this one"
             raise VoxelwayError("E-CONFIG-PATH", what, where=str(path), hint=hint)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part-", dir=path.parent))
+        part = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
         yield part
         # temporary folders and what some libraries write are private; results are shared
         umask = _umask()
@@ -80,11 +93,15 @@ def whole_folder(path: Path, names: Collection[str], kind: str) -> Iterator[Path
             shutil.rmtree(part, ignore_errors=True)
 
 
+def _any(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
 def _take_place(part: Path, path: Path) -> None:
     if not path.exists():
         part.rename(path)
         return
-    old = Path(tempfile.mkdtemp(prefix=".part-", dir=path.parent))
+    old = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
     try:
         path.rename(old / path.name)
         part.rename(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from pipeline import files
 from pipeline.errors import VoxelwayError
 
 WEIGHTS, METADATA, CARD = "model.safetensors", "metadata.json", "README.md"
-#: Files that a bundle may hold beside these three: how its training went.
-EXTRAS = ("training.png", "training.csv")
+#: Files that a bundle may hold beside these three: how its trainings went, what was planned.
+EXTRAS = ("training.png", "training.csv", "training_*.csv", "plan.json")
 #: Entries that every metadata.json has; a dot goes one level down.
 REQUIRED = (
     "stage",
@@ -70,8 +71,9 @@ def write_bundle(
     if lacking:
         raise ValueError(f"metadata lacks {', '.join(lacking)}")
     more = extras or {}
-    if set(more) - set(EXTRAS):
-        raise ValueError(f"a bundle holds no {', '.join(sorted(set(more) - set(EXTRAS)))}")
+    strange = [name for name in more if not any(fnmatch(name, known) for known in EXTRAS)]
+    if strange:
+        raise ValueError(f"a bundle holds no {', '.join(sorted(strange))}")
     with files.whole_folder(out, {WEIGHTS, METADATA, CARD, *EXTRAS}, "model bundle") as part:
         # asarray keeps what has no axis, as a counter of a normalization, as it is
         whole = {name: np.asarray(values, order="C") for name, values in tensors.items()}

@@ -77,7 +77,14 @@ class About:
     limits: Sequence[str]
 
 
-def write(out: Path, fitted: Fitted, metric: str, plan: Plan, about: About) -> None:
+def write(
+    out: Path,
+    fitted: Fitted,
+    metric: str,
+    plan: Plan,
+    about: About,
+    extras: Mapping[str, bytes] | None = None,
+) -> None:
     """Write the bundle, whole or not at all.
 
     Args:
@@ -86,6 +93,7 @@ def write(out: Path, fitted: Fitted, metric: str, plan: Plan, about: About) -> N
         metric: of the recipe.
         plan: of the training.
         about: the rest.
+        extras: contents of further files, see :data:`pipeline.bundles.EXTRAS`.
 
     Raises:
         VoxelwayError: E-CONFIG-PATH when ``out`` holds other files, E-DISK-FULL, E-DIR-WRITE.
@@ -95,12 +103,12 @@ def write(out: Path, fitted: Fitted, metric: str, plan: Plan, about: About) -> N
         for name in about.architectures
         for key, values in fitted.weights[name].items()
     }
-    extras = {
+    files = {
         "training.csv": as_csv(fitted.history).encode(),
         "training.png": as_png(fitted.history, metric, fitted.step),
     }
     metadata = _metadata(fitted, metric, plan, about)
-    write_bundle(out, tensors, metadata, _card(fitted, metric, about), extras)
+    write_bundle(out, tensors, metadata, _card(fitted, metric, about), {**files, **(extras or {})})
 
 
 def _metadata(fitted: Fitted, metric: str, plan: Plan, about: About) -> dict[str, Any]:

@@ -16,15 +16,23 @@ from pipeline.training.trainer import Fitted
 Judge = Callable[[Mapping[str, torch.nn.Module], Any], Mapping[str, float]]
 
 
-def scores(
+def use(recipe: Recipe, fitted: Fitted) -> None:
+    """Give the recipe's networks the best weights, on the CPU, in the mode of evaluation."""
+    for name, weights in fitted.weights.items():
+        network = recipe.networks[name]
+        network.load_state_dict({key: torch.from_numpy(v.copy()) for key, v in weights.items()})
+        network.eval().to("cpu")
+
+
+def values(
     recipe: Recipe,
     fitted: Fitted,
     samples: SeededSamples,
     *,
     judge: Judge | None = None,
     label: Callable[[str, int], str] = lambda name, number: name,
-) -> dict[str, Score]:
-    """Mean and interval of each measure over the samples; the networks keep the best weights.
+) -> dict[str, list[float]]:
+    """Each measure on each sample; the networks keep the best weights.
 
     Args:
         recipe: its networks get the weights, on the CPU.
@@ -33,14 +41,24 @@ def scores(
         judge: measures; the recipe's own ``scores`` without.
         label: name of a measure on sample ``number``.
     """
-    for name, weights in fitted.weights.items():
-        network = recipe.networks[name]
-        network.load_state_dict({key: torch.from_numpy(v.copy()) for key, v in weights.items()})
-        network.eval().to("cpu")
+    use(recipe, fitted)
     found: dict[str, list[float]] = {}
     with torch.no_grad():
         for number in range(len(samples)):
             sample = collate([samples[number]])
             for name, value in (judge or recipe.scores)(recipe.networks, sample).items():
                 found.setdefault(label(name, number), []).append(value)
-    return {name: Score.of(values) for name, values in found.items()}
+    return found
+
+
+def scores(
+    recipe: Recipe,
+    fitted: Fitted,
+    samples: SeededSamples,
+    *,
+    judge: Judge | None = None,
+    label: Callable[[str, int], str] = lambda name, number: name,
+) -> dict[str, Score]:
+    """Mean and interval of each measure over the samples; arguments as of :func:`values`."""
+    found = values(recipe, fitted, samples, judge=judge, label=label)
+    return {name: Score.of(one) for name, one in found.items()}

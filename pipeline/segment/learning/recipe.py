@@ -1,0 +1,71 @@
+"""How a level's network is trained: losses of a batch, Dice of a validation sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.training.losses import segmentation
+from pipeline.training.recipe import Networks, Player
+
+
+class LevelRecipe:
+    """One network of a level.
+
+    Args:
+        name: of the network.
+        network: maps (B, inputs, Z, Y, X) to logits, finest first.
+        losses: entries of ``segment.learning.losses``.
+        names: of the output channels but the background's.
+        frozen: heads of the names of parameters that stay as they are (fine-tuning).
+        identity: hash of configuration, code and data.
+    """
+
+    metric = "dice"
+    mode: Literal["min", "max"] = "max"
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        losses: Sequence[Mapping[str, Any]],
+        names: Sequence[str],
+        frozen: Sequence[str],
+        identity: str,
+    ) -> None:
+        self.name, self.names, self.identity = name, list(names), identity
+        self.networks: dict[str, nn.Module] = {name: network}
+        self.players = [Player(name, (name,))]
+        self.sum = segmentation.build(losses)
+        for key, parameter in network.named_parameters():
+            if any(key.startswith(head) for head in frozen):
+                parameter.requires_grad_(False)
+
+    def losses(self, networks: Networks, player: str, batch: Any) -> dict[str, Tensor]:
+        """Losses of one batch."""
+        outputs = networks[self.name](batch["image"])
+        return self.sum(outputs, batch["target"])
+
+    def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
+        """Mean Dice over the structures of the sample."""
+        found = self.judged(networks, batch)
+        return {"dice": sum(found.values()) / len(found) if found else 0.0}
+
+    def judged(self, networks: Networks, batch: Any) -> dict[str, float]:
+        """Dice of each structure that the sample has, by its name."""
+        target: Tensor = batch["target"]
+        valid = target >= 0
+        predicted = networks[self.name](batch["image"])[0].argmax(dim=1)
+        predicted = torch.where(valid, predicted, 0)
+        count = len(self.names) + 1
+        both = torch.bincount(predicted[(predicted == target) & valid], minlength=count)
+        ours = torch.bincount(predicted[valid], minlength=count)
+        theirs = torch.bincount(target[valid], minlength=count)
+        return {
+            name: float(2 * both[channel] / (ours[channel] + theirs[channel]))
+            for channel, name in enumerate(self.names, start=1)
+            if int(theirs[channel]) > 0
+        }

@@ -1,0 +1,68 @@
+"""Before and after the training of a network: fine-tuning, and the logits of its validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.bundles import read_bundle
+from pipeline.errors import VoxelwayError
+from pipeline.training.data import SeededSamples, collate
+
+#: Voxels of a sample whose logits are kept for the temperature.
+KEPT = 20_000
+
+
+def start(network: nn.Module, name: str, path: str) -> str:
+    """Give a network the weights of a bundle where their shapes agree (fine-tuning).
+
+    Args:
+        network: gets the weights.
+        name: of the network, ``LEVEL.MEMBER``; member 0 stands in for a member the bundle lacks.
+        path: of the bundle.
+
+    Returns:
+        The weights' SHA-256.
+
+    Raises:
+        VoxelwayError: E-MODEL-INPUT when no weight fits, and those of reading a bundle.
+    """
+    bundle = read_bundle(Path(path), "segment")
+    level = name.rpartition(".")[0]
+    own = network.state_dict()
+    for head in (name, f"{level}.0"):
+        fitting = {
+            key: torch.from_numpy(np.array(bundle.tensors[f"{head}/{key}"]))
+            for key, value in own.items()
+            if f"{head}/{key}" in bundle.tensors
+            and bundle.tensors[f"{head}/{key}"].shape == tuple(value.shape)
+        }
+        if fitting:
+            network.load_state_dict({**own, **fitting})
+            return str(bundle.metadata["weights"]["sha256"])
+    what = f"The bundle has no weights that fit the network {name}"
+    hint = "Take the levels and the architecture of its plan.json, or train without `start`"
+    raise VoxelwayError("E-MODEL-INPUT", what, where=path, hint=hint)
+
+
+def logits(network: nn.Module, samples: SeededSamples) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Logits (N, C) and classes (N,) of random voxels of each validation sample.
+
+    Of voxels that are or were taken for a structure: sure background would drown them.
+    """
+    found = []
+    with torch.no_grad():
+        for number in range(len(samples)):
+            sample = collate([samples[number]])
+            target = sample["target"].reshape(-1)
+            output = network(sample["image"])[0]
+            flat = output[0].reshape(output.shape[1], -1).T
+            generator = torch.Generator().manual_seed(number)
+            structure = (target > 0) | (flat.argmax(dim=1) > 0)
+            valid = torch.nonzero(structure & (target >= 0))[:, 0]
+            chosen = valid[torch.randperm(len(valid), generator=generator)[:KEPT]]
+            found.append((flat[chosen].clone(), target[chosen]))
+    return found

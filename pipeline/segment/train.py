@@ -1,0 +1,283 @@
+"""``voxelway train segment``: the plan of a cascade, then its networks, level by level."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline import labels as tables
+from pipeline import networks
+from pipeline.errors import Exit, VoxelwayError
+from pipeline.fingerprint import code_fingerprint
+from pipeline.labels import Label
+from pipeline.models import training_folder
+from pipeline.segment.cascade import calibration
+from pipeline.segment.cascade import plan as plans
+from pipeline.segment.cascade.plan import CascadePlan
+from pipeline.segment.learning import cases as reading
+from pipeline.segment.learning import cohort, derive, tuning
+from pipeline.segment.learning.cases import Case
+from pipeline.segment.learning.contrast import Contrasts
+from pipeline.segment.learning.recipe import LevelRecipe
+from pipeline.segment.learning.samples import Material, Patches, Wholes
+from pipeline.segment.learning.scene import Variety
+from pipeline.training import bundle, data, judging
+from pipeline.training.bundle import Score
+from pipeline.training.curve import as_csv
+from pipeline.training.plan import Plan
+from pipeline.training.trainer import Fitted, fit
+
+NAME = "segment"
+MODULE = "pipeline.segment.train"
+
+Sides = list[tuple[list[Case], list[Case]]]
+
+
+@dataclass
+class _Trained:
+    """Networks and what is known of them, as far as the training has come."""
+
+    plan: CascadePlan
+    networks: dict[str, nn.Module]
+    fitted: dict[str, Fitted]
+    scores: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the trainings of all levels share."""
+
+    learning: Mapping[str, Any]
+    training: Mapping[str, Any]
+    seed: int
+    labels: tuple[Label, ...]
+    sides: Sides
+    folder: Path
+    code: str
+
+
+def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
+    """Train by section ``segment`` and write the bundle.
+
+    Checkpoints, logs and plan.json are in ``OUT.training`` beside it; the same command goes on from
+    them. A plan that is named in ``segment.learning.plan`` is taken as it is.
+
+    Args:
+        params: section ``segment`` and the seed.
+        out: folder of the bundle.
+        results: results folder whose training split is used, with the labels that
+            ``segment.learning.cohort_labels`` names, beside ``learning.data``; or None.
+
+    Raises:
+        VoxelwayError: E-TRAIN-DATA, E-TRAIN-SPLIT, E-LABELS, E-IMG-GRID, E-CONFIG-VALUE, and
+            those of :func:`pipeline.training.trainer.fit`.
+    """
+    learning, seed = params["learning"], int(params.get("seed", 0))
+    labels = _labels(str(learning["labels"]))
+    found = _cases(learning, labels, results)
+    sides = reading.folds(found, int(learning["folds"]), float(learning["validation"]), seed)
+    plan = _plan(learning, labels, found, int(params["training"]["batch"]))
+    folder = training_folder(out)
+    plan.write(folder / plans.FILE)
+    task = _Task(
+        learning, params["training"], seed, labels, sides, folder, code_fingerprint(MODULE)
+    )
+    trained = _Trained(plan, {}, {}, {})
+    for number in range(len(plan.levels)):
+        _train_level(task, trained, number)
+    _write(out, task, trained, found)
+    return Exit.DONE
+
+
+def _labels(name: str) -> tuple[Label, ...]:
+    """A table by its name, or a dseg.tsv; without the background."""
+    found = tables.read(Path(name)) if name.endswith(".tsv") else tables.known(name)
+    return tuple(label for label in found if label.index > 0)
+
+
+def _cases(
+    learning: Mapping[str, Any], labels: Sequence[Label], results: Path | None
+) -> list[Case]:
+    sources = [reading.Source.of(entry) for entry in learning["data"]]
+    known = [label.index for label in labels]
+    found = reading.read(sources, known)
+    if results is not None and learning["cohort_labels"]:
+        found += cohort.cases(results, str(learning["cohort_labels"]), known)
+    if not found:
+        what = "There are no cases to train on"
+        hint = "Give segment.learning.data, or --results with segment.learning.cohort_labels"
+        raise VoxelwayError("E-TRAIN-DATA", what, hint=hint)
+    reading.check_present(found, known)
+    return found
+
+
+def _plan(
+    learning: Mapping[str, Any], labels: Sequence[Label], found: Sequence[Case], batch: int
+) -> CascadePlan:
+    if learning["plan"]:
+        return plans.read(Path(str(learning["plan"])))
+    contrasts = tuple(learning["data"][0].get("images", {})) if learning["data"] else ()
+    if not contrasts:
+        contrasts = (cohort.ANCHOR,) if found[0].images else (plans.ANY,)
+    return derive.derive(learning, labels, found, contrasts, batch)
+
+
+def _train_level(task: _Task, trained: _Trained, number: int) -> None:
+    """Train the members of a level, then fit its temperature on what they did not see."""
+    level = trained.plan.levels[number]
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for member in range(level.members):
+        name = f"{level.name}.{member}"
+        recipe, samples, plan = _member(task, trained, number, member)
+        fitted = fit(recipe, *samples, plan, task.folder / name)
+        for key, values in judging.values(recipe, fitted, samples[1], judge=recipe.judged).items():
+            trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
+        trained.networks[name] = recipe.networks[name]
+        trained.fitted[name] = fitted
+        seen += tuning.logits(recipe.networks[name], samples[1])
+    scores, truth = (torch.cat(one).numpy() for one in zip(*seen, strict=True))
+    temperature = calibration.fit_temperature(scores.T, truth)
+    levels = list(trained.plan.levels)
+    levels[number] = replace(level, temperature=round(float(temperature), 4))
+    trained.plan = replace(trained.plan, levels=tuple(levels))
+    trained.plan.write(task.folder / plans.FILE)
+
+
+def _member(
+    task: _Task, trained: _Trained, number: int, member: int
+) -> tuple[LevelRecipe, tuple[data.SeededSamples, data.SeededSamples], Plan]:
+    """Recipe, samples and plan of one network."""
+    level, learning = trained.plan.levels[number], task.learning
+    entry = learning["levels"][number] if number < len(learning["levels"]) else {}
+    section = {**task.training, **entry.get("training", {})}
+    plan = Plan.of(section, task.seed + 1000 * number + member)
+    side = task.sides[member]
+    # members of the levels before that were trained on this member's validation cases stay out
+    upstream = {
+        name: network
+        for name, network in trained.networks.items()
+        if name.rpartition(".")[2] == str(member)
+    }
+    material = _material(task, trained.plan, number, upstream)
+    variety = Variety.of(learning["variety"])
+    drawn = Patches(material, side[0], variety, int(learning["repeats"]), plan.seed)
+    count = int(learning["validation_samples"]) or len(side[1])
+    held = Wholes(material, side[1], variety, count, plan.seed + 1)
+    samples = data.SeededSamples(drawn, plan.seed), data.SeededSamples(held, plan.seed + 1, count)
+    torch.manual_seed(plan.seed)
+    network = networks.build(level.architecture, level.arguments)
+    name = f"{level.name}.{member}"
+    started = tuning.start(network, name, str(learning["start"])) if learning["start"] else ""
+    identity = _identity(task, trained, number, side, started)
+    names = [_name(group, task.labels) for group in level.classes]
+    recipe = LevelRecipe(name, network, learning["losses"], names, learning["freeze"], identity)
+    return recipe, samples, plan
+
+
+def _material(
+    task: _Task, plan: CascadePlan, number: int, upstream: Mapping[str, nn.Module]
+) -> Material:
+    known = [label.index for label in task.labels]
+    draw = task.learning["draw"]
+    typical = {
+        name: {int(key): float(value) for key, value in means.items()}
+        for name, means in draw["typical"].items()
+    }
+    seen = [key for means in typical.values() for key in means]
+    highest = max([*known, *seen, int(draw["highest"])])
+    pairs = np.arange(highest + 1)
+    for label in task.labels:
+        if label.pair is not None:
+            pairs[label.index] = label.pair
+    contrasts = None
+    if plan.any_contrast:
+        contrasts = Contrasts(
+            highest, _groups(task.labels), _tissues(task.labels), typical, draw["shares"]
+        )
+    return Material(plan, number, upstream, contrasts, pairs)
+
+
+def _groups(labels: Sequence[Label]) -> list[list[int]]:
+    """Both sides of each structure."""
+    return [[one.index, one.pair] for one in labels if one.pair and one.index < one.pair]
+
+
+def _tissues(labels: Sequence[Label]) -> list[list[int]]:
+    """Structures of each tissue."""
+    names = sorted({label.tissue for label in labels if label.tissue})
+    return [[label.index for label in labels if label.tissue == name] for name in names]
+
+
+def _name(group: Sequence[int], labels: Sequence[Label]) -> str:
+    """Of an output channel: its label's, without the side where it holds both."""
+    name = next(label.name for label in labels if label.index == group[0])
+    return name.removeprefix("Left-") if len(group) > 1 else name
+
+
+def _identity(
+    task: _Task, trained: _Trained, number: int, side: tuple[list[Case], list[Case]], start: str
+) -> str:
+    """Hash of what decides the weights of a network beside the plan of its training."""
+    aside = ("data", "plan", "levels", "cohort_labels")
+    decisive = {key: value for key, value in task.learning.items() if key not in aside}
+    before = [[name, fitted.step, fitted.score] for name, fitted in sorted(trained.fitted.items())]
+    planned = trained.plan.as_json()
+    levels = planned["levels"][: number + 1]
+    content = [
+        decisive, levels, planned["intensity"], [label.row() for label in task.labels], before,
+        [[(case.name, case.digest) for case in one] for one in side], start, task.code,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _write(out: Path, task: _Task, trained: _Trained, found: Sequence[Case]) -> None:
+    names = [name for level in trained.plan.levels for name in level.networks]
+    last = trained.fitted[trained.plan.levels[-1].networks[0]]
+    weights = {name: trained.fitted[name].weights[name] for name in names}
+    seconds = sum(trained.fitted[name].seconds for name in names)
+    whole = dataclasses.replace(last, weights=weights, seconds=round(seconds, 1))
+    extras = {
+        f"training_{name}.csv": as_csv(trained.fitted[name].history).encode() for name in names
+    }
+    extras[plans.FILE] = json.dumps(trained.plan.as_json(), indent=2).encode()
+    plan = Plan.of(task.training, task.seed)
+    bundle.write(out, whole, LevelRecipe.metric, plan, _about(task, trained, found), extras)
+
+
+def _about(task: _Task, trained: _Trained, found: Sequence[Case]) -> bundle.About:
+    plan = trained.plan
+    scores = {name: Score.of(values) for name, values in trained.scores.items()}
+    last = plan.levels[-1].name
+    own = [score.mean for name, score in scores.items() if name.startswith(f"{last}: ")]
+    architectures = {
+        name: bundle.Architecture(level.architecture, dict(level.arguments))
+        for level in plan.levels
+        for name in level.networks
+    }
+    sets = {entry["name"]: entry["licence"] for entry in task.learning["data"]}
+    if any(case.name.startswith(cohort.NAME + "/") for case in found):
+        sets[cohort.NAME] = cohort.LICENCE
+    count = len(found)
+    kept = len({case.name for _, side in task.sides for case in side})
+    return bundle.About(
+        stage=NAME,
+        architectures=architectures,
+        inputs={"contrasts": list(plan.contrasts), "plan": plan.as_json()},
+        outputs={"labels": [label.row() for label in task.labels]},
+        subjects={"train": count if len(task.sides) > 1 else count - kept, "val": kept},
+        data=[{"name": name, "licence": licence} for name, licence in sets.items()],
+        code=task.code,
+        scores={**scores, f"{last}: mean over structures": Score.of(own)} if own else scores,
+        title=f"Segmentation of {task.learning['title']}",
+        purpose=str(task.learning["purpose"]),
+        limits=[str(item) for item in task.learning["limits"]],
+    )
