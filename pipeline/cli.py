@@ -146,6 +146,8 @@ def _add_plain_verbs(verbs: Any) -> None:
     why.set_defaults(run=_run_why)
 
     doctor = verbs.add_parser("doctor", help="what this machine can run, what is missing")
+    doctor.add_argument("--slurm", action="store_true", help="try the cluster, with small jobs")
+    doctor.add_argument("--profile", type=Path, default=Path("slurm"), help="profile for --slurm")
     doctor.set_defaults(run=_run_doctor)
     for parser in (index, convert, ingest, report, compare, train, template):
         _add_configuration(parser)
@@ -343,7 +345,7 @@ def _run_why(arguments: argparse.Namespace) -> int:
 def _run_doctor(arguments: argparse.Namespace) -> int:
     from pipeline.doctor import print_findings
 
-    return print_findings()
+    return print_findings(arguments.profile if arguments.slurm else None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,12 +6,12 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import methods
-from pipeline.errors import Exit
+from pipeline import methods, slurm, slurm_job
+from pipeline.errors import Exit, VoxelwayError
 
 #: Distributions that a run needs, with what they are for.
 NEEDED = {
@@ -48,14 +48,68 @@ def findings() -> Iterator[Finding]:
     yield from _methods()
 
 
-def print_findings() -> Exit:
-    """Print the findings; exit 4 when something that every run needs is missing."""
-    found = list(findings())
-    for finding in found:
-        print(f"{finding.state:8}{finding.subject:22}{finding.text}")
-    missing = sum(finding.state == "MISSING" for finding in found)
-    print(f"\n{'Ready.' if not missing else f'{missing} missing; `make setup` installs the lock.'}")
+def findings_on_slurm(folder: Path) -> Iterator[Finding]:
+    """Look at the cluster, before thousands of jobs are sent: a small job in each partition.
+
+    Args:
+        folder: of the profile, relative to the folder of the Snakefile, in which this is called.
+    """
+    answers = _checked("Slurm", slurm.programs)
+    yield answers
+    if answers.state == "MISSING":
+        return
+    try:
+        profile = slurm.read_profile(folder)
+    except VoxelwayError as error:
+        yield Finding("MISSING", "Slurm profile", str(error))
+        return
+    yield _checked("job states", lambda: slurm.job_states(profile))
+    yield _checked("account", lambda: slurm.account(profile))
+    if not profile.partitions:
+        yield _checked("a job", lambda: slurm_job.try_one(profile, "", gpu=False))
+    for name in profile.partitions:
+        yield from _partition(profile, name)
+
+
+def _partition(profile: slurm.Profile, name: str) -> Iterator[Finding]:
+    limits = profile.partitions[name]
+    yield _checked(f"partition {name}", lambda: slurm.partition(name, limits))
+    gpu = bool(limits.get("max_gpu"))
+    subject = f"a {'GPU ' if gpu else ''}job in {name}"
+    yield _checked(subject, lambda: slurm_job.try_one(profile, name, gpu=gpu))
+
+
+def _checked(subject: str, check: Callable[[], slurm.Told]) -> Finding:
+    try:
+        state, text = check()
+    except VoxelwayError as error:
+        return Finding("MISSING", subject, str(error))
+    return Finding(state, subject, text)
+
+
+def print_findings(profile: Path | None = None) -> Exit:
+    """Print the findings; exit 4 when something that every run needs is missing.
+
+    Args:
+        profile: a profile of the Slurm executor: look at the cluster as well.
+    """
+    missing = _print(findings())
+    advice = "`make setup` installs the lock" if missing else ""
+    if profile is not None:
+        amiss = _print(findings_on_slurm(profile))
+        advice = " ".join(filter(None, [advice, "what to do stands above" if amiss else ""]))
+        missing += amiss
+    print(f"\n{f'{missing} missing; {advice}.' if missing else 'Ready.'}")
     return Exit.OUTSIDE if missing else Exit.DONE
+
+
+def _print(found: Iterator[Finding]) -> int:
+    """Print findings as they come, jobs take a while; how many are missing."""
+    missing = 0
+    for finding in found:
+        print(f"{finding.state:8}{finding.subject:22}{finding.text}", flush=True)
+        missing += finding.state == "MISSING"
+    return missing
 
 
 def _python() -> Iterator[Finding]:

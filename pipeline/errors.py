@@ -135,6 +135,10 @@ CODES: dict[str, Code] = {
     "E-MEMORY": Code(_O, "the memory did not suffice"),
     "E-RUNNING": Code(_O, "another run works on the same results"),
     "E-GPU": Code(_O, "a GPU was asked for and none is visible"),
+    "E-SLURM": Code(_O, "the cluster does not answer"),
+    "E-SLURM-PARTITION": Code(_O, "the cluster has no such partition, or one of other limits"),
+    "E-SLURM-ACCOUNT": Code(_O, "the cluster does not take jobs of this account"),
+    "E-SLURM-NODE": Code(_O, "a compute node can't run Voxelway"),
     "E-INTERNAL": Code(_O, "a fault of Voxelway itself"),
 }
 
