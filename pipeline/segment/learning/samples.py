@@ -104,13 +104,13 @@ class Patches:
         scene, before = self._scenes(index // self.repeats)
         level = self.material.level
         grid = self._place(scene, before, rng)
-        return sample(self.material, scene, grid, before, level.patch)
+        return sample(self.material, scene, grid, before, level.patch, rng)
 
     def _scene(self, number: int) -> tuple[Scene, Before | None]:
         rng = np.random.default_rng([self.seed, 1, number])
         case = self.cases[int(rng.integers(len(self.cases)))]
         scene = make_scene(self.material, case, rng, self.variety)
-        return scene, upstream(self.material, scene)
+        return scene, upstream(self.material, scene, rng)
 
     def _place(self, scene: Scene, before: Before | None, rng: np.random.Generator) -> sitk.Image:
         """Grid of a patch: about a voxel of a random structure, or anywhere in the box."""
@@ -153,14 +153,14 @@ class Wholes:
         case = self.cases[index % len(self.cases)]
         rng = np.random.default_rng([self.seed, 2, index])
         scene = make_scene(self.material, case, rng, self.variety)
-        before = upstream(self.material, scene)
+        before = upstream(self.material, scene, rng)
         level = self.material.level
         if before is None:
             grid = images.spaced_grid(case.labels, level.spacing)
         else:
             grid = box_grid(level, before, scene)
         size = tuple(-(-n // DIVISOR) * DIVISOR for n in grid.GetSize())
-        return sample(self.material, scene, grid, before, size)
+        return sample(self.material, scene, grid, before, size, rng)
 
 
 #: Validation boxes are filled up to multiples of this, which the divisors of all networks divide.
@@ -178,10 +178,11 @@ def sample(
     grid: sitk.Image,
     before: Before | None,
     size: Sequence[int],
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Image and target of a grid, filled up to ``size`` (x, y, z) where it is smaller."""
     labels = scene.labels(grid)
-    values = scene.image(grid, labels)
+    values = scene.image(grid, rng, labels)
     scales = before.scales if before is not None else first_scales(material, scene, values)
     channels = [scale(one) for scale, one in zip(scales, values, strict=True)]
     target = material.channels(labels)
@@ -208,12 +209,8 @@ def first_scales(material: Material, scene: Scene, values: Floats) -> tuple[Scal
     return tuple(volume.first_scale(one, intensity, scene.case.name) for one in whole)
 
 
-def upstream(material: Material, scene: Scene) -> Before | None:
-    """Run all levels before the one that is trained; None for the first.
-
-    Raises:
-        VoxelwayError: E-TRAIN-DATA when they find nothing in a scene of training.
-    """
+def upstream(material: Material, scene: Scene, rng: np.random.Generator) -> Before | None:
+    """Run all levels before the one that is trained; None for the first."""
     before: Before | None = None
     for number in range(material.number):
         level = material.plan.levels[number]
@@ -221,7 +218,7 @@ def upstream(material: Material, scene: Scene) -> Before | None:
             grid = images.spaced_grid(scene.case.labels, level.spacing)
         else:
             grid = box_grid(level, before, scene)
-        values = scene.image(grid)
+        values = scene.image(grid, rng)
         scales = before.scales if before else first_scales(material, scene, values)
         channels = [scale(one) for scale, one in zip(scales, values, strict=True)]
         if level.context and before is not None:
@@ -319,7 +316,10 @@ def _on_grid(values: Floats, before: Before, grid: sitk.Image) -> Floats:
     vector.CopyInformation(before.grid)
     padded = sitk.ZeroFluxNeumannPad(vector, [1, 1, 1], [1, 1, 1])
     found = sitk.Resample(padded, grid, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, 0.0)
-    return np.ascontiguousarray(np.moveaxis(sitk.GetArrayViewFromImage(found), -1, 0))
+    shape = (*found.GetSize()[::-1], len(values))
+    return np.ascontiguousarray(
+        np.moveaxis(sitk.GetArrayViewFromImage(found).reshape(shape), -1, 0)
+    )
 
 
 def _nearest(values: NDArray[Any], before: Before, grid: sitk.Image) -> Labels:

@@ -81,7 +81,7 @@ class Scene:
 
     Args:
         case: images with labels, or a label map.
-        rng: of everything random, in the order of the calls.
+        rng: of the transform, the contrast and the scanner.
         variety: how random.
         contrasts: for label maps.
         pairs: look-up table from a label to the one on the other side.
@@ -97,7 +97,7 @@ class Scene:
         pairs: NDArray[np.int64],
         learned: NDArray[np.int64],
     ) -> None:
-        self.case, self.rng, self.variety = case, rng, variety
+        self.case, self.variety = case, variety
         self.pairs, self.learned = pairs, learned
         self.mirrored = bool(rng.random() < variety.flip)
         self.transform = _transform(case.labels, rng, variety, self.mirrored)
@@ -131,17 +131,21 @@ class Scene:
             return np.ones(grid.GetSize()[::-1], np.bool_)
         return np.asarray(images.array(images.resample(self.view, grid, order=1)) > 0.5)
 
-    def image(self, grid: sitk.Image, labels: Labels | None = None) -> Floats:
+    def image(
+        self, grid: sitk.Image, rng: np.random.Generator, labels: Labels | None = None
+    ) -> Floats:
         """The image on a grid, (C, Z, Y, X), not scaled.
 
         Args:
             grid: in the space of the case.
+            rng: of the noise, so that a patch does not depend on those before it.
             labels: those of :meth:`labels` on this grid, where they are known already.
         """
         if self.palette is not None:
-            return self._exposed(self._painted(self.palette, grid, labels), grid)[None]
+            painted = self._painted(self.palette, grid, rng, labels)
+            return self._exposed(painted, grid, rng)[None]
         found = [
-            self._exposed(images.array(self._moved(image, grid)), grid)
+            self._exposed(images.array(self._moved(image, grid)), grid, rng)
             for image in self.case.images
         ]
         return np.stack(found)
@@ -153,7 +157,13 @@ class Scene:
         lowest = float(sitk.GetArrayViewFromImage(image).min())
         return images.resample(image, grid, self.transform, order=1, default=lowest)
 
-    def _painted(self, palette: Palette, grid: sitk.Image, labels: Labels | None) -> Floats:
+    def _painted(
+        self,
+        palette: Palette,
+        grid: sitk.Image,
+        rng: np.random.Generator,
+        labels: Labels | None,
+    ) -> Floats:
         coarse = min(grid.GetSpacing()) > 2.5
         if coarse:
             # several samples a voxel, whose mean shows the partial volume
@@ -163,14 +173,14 @@ class Scene:
             labels = self.labels(grid)
         if self.stripped:
             labels = np.where(np.isin(labels, self.learned), labels, 0)
-        noise = self.rng.standard_normal(labels.shape, dtype=np.float32)
+        noise = rng.standard_normal(labels.shape, dtype=np.float32)
         values = palette.mean[labels] + palette.deviation[labels] * noise
         if coarse:
             z, y, x = (n // 2 for n in values.shape)
             values = values[: 2 * z, : 2 * y, : 2 * x].reshape(z, 2, y, 2, x, 2).mean((1, 3, 5))
         return np.asarray(values, dtype=np.float32)
 
-    def _exposed(self, values: Floats, grid: sitk.Image) -> Floats:
+    def _exposed(self, values: Floats, grid: sitk.Image, rng: np.random.Generator) -> Floats:
         """Bias field, gamma, blur, thick slices, noise, field of view."""
         low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
         span = max(high - low, 1e-6)
@@ -179,11 +189,11 @@ class Scene:
             scaled *= np.exp(images.array(images.resample(self.bias, grid, order=1)))
         scaled = self._blurred(scaled, grid)
         if self.noise:
-            scaled += self.noise * self.rng.standard_normal(scaled.shape, dtype=np.float32)
+            scaled += self.noise * rng.standard_normal(scaled.shape, dtype=np.float32)
         if self.view is not None:
             scaled *= images.array(images.resample(self.view, grid, order=1))
-        if self.variety.cutout and self.rng.random() < self.variety.cutout:
-            scaled = _cutout(scaled, self.rng)
+        if self.variety.cutout and rng.random() < self.variety.cutout:
+            scaled = _cutout(scaled, rng)
         return np.asarray(low + span * scaled, dtype=np.float32)
 
     def _blurred(self, values: Floats, grid: sitk.Image) -> Floats:
