@@ -41,8 +41,9 @@ def _target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="SUFFIX", help="contrast to make, as FLAIR")
 
 
-def _uncertainty(parser: argparse.ArgumentParser) -> None:
+def _doubt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uncertainty", metavar="OUT", help="write the entropy map here")
+    parser.add_argument("--volumes", metavar="OUT.tsv", help="write the table of volumes here")
 
 
 def _labels(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +85,8 @@ VERBS: dict[str, StageVerb] = {
         ("target",), shared=("target",),
     ),
     "segment": StageVerb(
-        "segment", "label tissues and lesions", ("input", "output"), _uncertainty, ("uncertainty",)
+        "segment", "label tissues and lesions, or structures", ("input", "output"), _doubt,
+        ("uncertainty", "volumes"),
     ),
     "evaluate": StageVerb(
         "evaluate", "compare with a reference", ("predicted", "reference", "output"), _labels,

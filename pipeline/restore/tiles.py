@@ -30,13 +30,13 @@ def boxes(shape: Sequence[int], tile: int, overlap: int) -> Iterator[Box]:
     """
     if not 0 <= overlap < tile:
         raise ValueError(f"an overlap of {overlap} voxels leaves no step for tiles of {tile}")
-    axes = [_starts(size, tile, tile - overlap) for size in shape]
+    axes = [starts(size, tile, tile - overlap) for size in shape]
     for z, y, x in itertools.product(*axes):
         ends = (min(z + tile, shape[0]), min(y + tile, shape[1]), min(x + tile, shape[2]))
         yield slice(z, ends[0]), slice(y, ends[1]), slice(x, ends[2])
 
 
-def _starts(size: int, tile: int, step: int) -> list[int]:
+def starts(size: int, tile: int, step: int) -> list[int]:
     """Starts at even distances, so that no overlap is much wider than another."""
     if size <= tile:
         return [0]

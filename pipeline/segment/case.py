@@ -1,12 +1,19 @@
-"""What passes between the segment stage and its methods."""
+"""What passes between the segment stage and its methods.
+
+There are two kinds: tissue methods label a crop around the brain, which a coarse level has found,
+and head methods make everything of an image by themselves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import SimpleITK as sitk  # noqa: N813
+
+from pipeline.labels import Label
 
 #: Tissue classes of every method, in the order of their labels 1, 2, 3.
 TISSUES = ("CSF", "GM", "WM")
@@ -61,8 +68,55 @@ class Segmentation:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Output:
+    """What the stage writes for one subject; images are on one grid, that of the input.
+
+    Attributes:
+        labels: label image.
+        coarse: label image of the coarse level.
+        entropy: of the posteriors, share of the maximum, 0..1.
+        table: every label that can occur.
+        volumes: rows of volumes.tsv.
+        columns: of that table.
+        facts: entries for the sidecar, CamelCase.
+        warnings: what the reader of the QC page has to know, one sentence each.
+    """
+
+    labels: sitk.Image
+    coarse: sitk.Image
+    entropy: sitk.Image
+    table: tuple[Label, ...]
+    volumes: Sequence[Mapping[str, Any]]
+    columns: tuple[str, ...]
+    facts: Mapping[str, Any]
+    warnings: Sequence[str] = ()
+
+
 class Method(Protocol):
-    """A segmentation method of the fine level."""
+    """A tissue method."""
 
     def __call__(self, case: Case) -> Segmentation:
         """Label one subject."""
+
+
+class HeadMethod(ABC):
+    """A method that needs no brain mask and no atlas.
+
+    Attributes:
+        contrasts: suffixes of the images that it looks at; empty for one image of any contrast.
+    """
+
+    contrasts: tuple[str, ...] = ()
+
+    @abstractmethod
+    def __call__(
+        self, channels: Sequence[sitk.Image], where: str, mask: sitk.Image | None = None
+    ) -> Output:
+        """Label one subject.
+
+        Args:
+            channels: images of its contrasts on one grid.
+            where: name for messages.
+            mask: on that grid, outside of which nothing is labelled.
+        """

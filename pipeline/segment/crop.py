@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -55,10 +56,31 @@ def around(mask: sitk.Image, reference: sitk.Image, margin: float, where: str) -
         what = "The coarse level found no voxel of the brain"
         raise VoxelwayError("E-MASK-EMPTY", what, where=where, hint=hint)
     low, high = found.min(axis=0)[::-1] - 0.5, found.max(axis=0)[::-1] + 0.5
-    corners = [[(low, high)[(n >> axis) & 1][axis] for axis in range(3)] for n in range(8)]
+    return _spanned((low, high), mask, reference, margin, where)
+
+
+def of_grid(grid: sitk.Image, reference: sitk.Image, where: str) -> Box:
+    """Box on the grid of ``reference`` that covers the field of view of another grid.
+
+    Raises:
+        VoxelwayError: E-MASK-EMPTY when they do not meet.
+    """
+    ends = np.full(3, -0.5), np.asarray(grid.GetSize(), np.float64) - 0.5
+    return _spanned(ends, grid, reference, 0.0, where)
+
+
+def _spanned(
+    ends: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
+    grid: sitk.Image,
+    reference: sitk.Image,
+    margin: float,
+    where: str,
+) -> Box:
+    """Box of ``reference`` around the continuous indices between two corners of a grid."""
+    corners = [[ends[(n >> axis) & 1][axis] for axis in range(3)] for n in range(8)]
     points = [
         reference.TransformPhysicalPointToContinuousIndex(
-            mask.TransformContinuousIndexToPhysicalPoint([float(v) for v in corner])
+            grid.TransformContinuousIndexToPhysicalPoint([float(v) for v in corner])
         )
         for corner in corners
     ]

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from pipeline import images
-from pipeline.labels import TISSUES
+from pipeline.labels import TISSUES, Label
 
 
 def entropy(posteriors: Mapping[str, sitk.Image]) -> sitk.Image:
@@ -37,11 +37,37 @@ def volumes(labels: sitk.Image) -> list[dict[str, Any]]:
     ]
 
 
+def by_tissue(rows: Sequence[Mapping[str, Any]], table: Sequence[Label]) -> list[dict[str, Any]]:
+    """Rows of :func:`volumes` with the structures of each tissue added up.
+
+    Tissues without a structure that stands for all of it are left out, so that a part is not
+    judged as the whole: CSF needs a label of that name, GM and WM need the cerebrum's.
+    """
+    tissue = {label.name: label.tissue for label in table}
+    names = set(tissue)
+    found = {
+        name: sum(float(row["mm3"]) for row in rows if tissue[str(row["name"])] == name)
+        for name, telling in _TELLING.items()
+        if telling & names
+    }
+    return [{"name": name, "mm3": mm3} for name, mm3 in found.items()]
+
+
+#: Tissue → labels, one of which has to be there.
+_TELLING = {
+    "CSF": {"CSF"},
+    "GM": {"GM", "Left-Cerebral-Cortex", "Right-Cerebral-Cortex"},
+    "WM": {"WM", "Left-Cerebral-White-Matter", "Right-Cerebral-White-Matter"},
+    "lesion": {"lesion"},
+    "lesion-core": {"lesion-core"},
+}
+
+
 def implausible(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> list[str]:
     """One sentence for each volume or ratio outside its limits.
 
     Args:
-        rows: of :func:`volumes`.
+        rows: of :func:`volumes` or :func:`by_tissue`; tissues that they lack are not judged.
         limits: tissue → [least, most] in ml; ``gm_wm`` → [least, most] of the ratio; ``lesion_ml``
             → the most of lesion and core together, in ml.
     """
@@ -49,13 +75,14 @@ def implausible(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) ->
     found = []
     for name in ("CSF", "GM", "WM"):
         low, high = limits[name]
-        if not low <= ml[name] <= high:
+        if name in ml and not low <= ml[name] <= high:
             found.append(f"{name} has {ml[name]:.0f} ml, plausible are {low:g} to {high:g} ml")
-    low, high = limits["gm_wm"]
-    ratio = ml["GM"] / ml["WM"] if ml["WM"] > 0 else float("inf")
-    if not low <= ratio <= high:
-        found.append(f"GM/WM is {ratio:.2f}, plausible are {low:g} to {high:g}")
-    lesion = ml["lesion"] + ml["lesion-core"]
+    if "GM" in ml and "WM" in ml:
+        low, high = limits["gm_wm"]
+        ratio = ml["GM"] / ml["WM"] if ml["WM"] > 0 else float("inf")
+        if not low <= ratio <= high:
+            found.append(f"GM/WM is {ratio:.2f}, plausible are {low:g} to {high:g}")
+    lesion = ml.get("lesion", 0.0) + ml.get("lesion-core", 0.0)
     if lesion > limits["lesion_ml"]:
         found.append(f"Lesions have {lesion:.0f} ml, more than {limits['lesion_ml']:g} ml")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline import config, images
 from pipeline.errors import VoxelwayError
-from pipeline.segment import coarse, crop, fine, lesion, single, stage, summary
-from pipeline.segment.case import TISSUES, Case, Segmentation
+from pipeline.segment import coarse, crop, fine, lesion, single, stage, summary, tissues
+from pipeline.segment.case import TISSUES, Case, Method, Segmentation
 
 SIZE = 38
 MM = 3.6
@@ -67,12 +67,13 @@ def priors(truth: np.ndarray) -> dict[str, sitk.Image]:
 
 def run(
     contrasts: Mapping[str, sitk.Image], truth: np.ndarray, atlas: bool = True, **over: Any
-) -> stage.Result:
+) -> tissues.Result:
     params = {**config.section("segment", {"em": {"iterations": 12}, **over}), "seed": 0}
     prepared = stage.prepare(params, None)
     mask = image((truth > 0).astype(np.uint8))
     place = priors(truth) if atlas else {}
-    return stage.cascade(contrasts, mask, place, frozenset(), prepared, "made up")
+    method = cast(Method, prepared.method)
+    return tissues.cascade(contrasts, mask, place, frozenset(), method, params, "made up")
 
 
 def dice(labels: sitk.Image, truth: np.ndarray, label: int) -> float:

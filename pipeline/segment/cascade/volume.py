@@ -119,16 +119,39 @@ def merged(posterior: Floats, before: Level, level: Level) -> Floats:
     return result
 
 
-def sides(posterior: Floats, before: Level, level: Level) -> NDArray[np.uint8]:
+def sides(
+    posterior: Floats, before: Level, level: Level, side: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Which place in the groups each voxel belongs to, (Z, Y, X), by the level before."""
-    places = max(len(group) for group in level.classes)
-    sums = np.zeros((places, *posterior.shape[1:]), np.float32)
+    return np.asarray(places(posterior, before, level, side).argmax(axis=0), dtype=np.uint8)
+
+
+def places(
+    posterior: Floats, before: Level, level: Level, side: NDArray[np.uint8] | None = None
+) -> Floats:
+    """Posterior of the level before for each place in the groups of a level.
+
+    Args:
+        posterior: (C, Z, Y, X), channel 0 the background, of the level ``before``.
+        before: the level that gave it.
+        level: the level whose groups are split.
+        side: (Z, Y, X), which place in its own groups each voxel of the level before belongs to;
+            where it has groups of several labels.
+
+    Returns:
+        (P, Z, Y, X): P labels has the largest group.
+    """
+    number = max(len(group) for group in level.classes)
+    sums = np.zeros((number, *posterior.shape[1:]), np.float32)
     for channel, own in enumerate(before.classes, start=1):
         for group in level.classes:
             hits = [place for place, label in enumerate(group) if len(group) > 1 and label in own]
             for place in hits:
-                sums[place] += posterior[channel]
-    return np.asarray(sums.argmax(axis=0), dtype=np.uint8)
+                part = posterior[channel]
+                if len(own) > 1 and side is not None:
+                    part = part * (side == own.index(group[place]))
+                sums[place] += part
+    return sums
 
 
 def table(classes: Sequence[Sequence[int]], highest: int) -> NDArray[np.int64]:
