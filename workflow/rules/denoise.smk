@@ -10,6 +10,8 @@ rule train_denoise:
         RESULTS.benchmark("train_denoise")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=24 * 60,
@@ -38,6 +40,8 @@ rule denoise:
         JOBS.group("denoise")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("denoise"),
         runtime=runtime("denoise"),

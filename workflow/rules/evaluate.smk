@@ -19,6 +19,8 @@ rule evaluate:
         JOBS.group("evaluate")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("evaluate"),
         runtime=runtime("evaluate"),

@@ -11,6 +11,8 @@ rule export:
         JOBS.group("export")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("export"),
         runtime=runtime("export"),

@@ -12,6 +12,8 @@ checkpoint index:
         RESULTS.benchmark("index")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     params:
         results=RESULTS.root,
         config=slice_of("ingest"),
@@ -34,6 +36,8 @@ rule ingest:
         JOBS.group("ingest")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("ingest"),
         runtime=runtime("ingest"),

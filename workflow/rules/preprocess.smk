@@ -11,6 +11,8 @@ rule preprocess:
         JOBS.group("preprocess")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("preprocess"),
         runtime=runtime("preprocess"),

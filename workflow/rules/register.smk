@@ -7,6 +7,8 @@ rule template:
         RESULTS.benchmark("template")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
@@ -31,6 +33,8 @@ rule train_register:
         RESULTS.benchmark("train_register")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=24 * 60,
@@ -58,6 +62,8 @@ rule register:
         RESULTS.benchmark("register", JOBS.name("register"))
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("register"),
         runtime=runtime("register"),

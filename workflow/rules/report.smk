@@ -11,6 +11,8 @@ rule report:
         JOBS.group("report")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("report"),
         runtime=runtime("report"),
@@ -49,6 +51,8 @@ rule cohort:
         RESULTS.benchmark("cohort")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     params:
         results=RESULTS.root,
         config=slice_of("report", "cohort"),

@@ -10,6 +10,8 @@ rule train_segment:
         RESULTS.benchmark("train_segment")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=24 * 60,
@@ -38,6 +40,8 @@ rule segment:
         JOBS.group("segment")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("segment"),
         runtime=runtime("segment"),

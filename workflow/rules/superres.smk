@@ -10,6 +10,8 @@ rule train_superres:
         RESULTS.benchmark("train_superres")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
         runtime=24 * 60,
@@ -38,6 +40,8 @@ rule superres:
         JOBS.group("superres")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("superres"),
         runtime=runtime("superres"),

@@ -9,6 +9,8 @@ rule train_synthesize:
         RESULTS.benchmark("train_synthesize")
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
@@ -34,6 +36,8 @@ rule synthesize:
         RESULTS.benchmark("synthesize", JOBS.name("synthesize"))
     conda:
         "../../envs/voxelway.yaml"
+    envmodules:
+        "voxelway",
     resources:
         mem_mb=memory("synthesize"),
         runtime=runtime("synthesize"),
