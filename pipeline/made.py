@@ -94,10 +94,11 @@ def write(results: Results, unit: Unit, now: dict[str, str], ended: status.Statu
 
 
 def clear(results: Results, unit: Unit, stage: str) -> None:
-    """Remove what an earlier run of this stage wrote for the unit, after its own account.
+    """Remove what an earlier run of this stage wrote for the unit.
 
-    The statuses of later stages go as well: should this run crash, they would tell of results that
-    rest on nothing.
+    That is what its own account names and, since a run that was killed has left none, whatever
+    stands in the stage's folder of images, which later stages list. The statuses of later stages go
+    as well: should this run crash, they would tell of results that rest on nothing.
     """
     for later in LATER[stage]:
         results.status(later, unit).unlink(missing_ok=True)
@@ -112,6 +113,10 @@ def clear(results: Results, unit: Unit, stage: str) -> None:
         path = results.root / name
         path.unlink(missing_ok=True)
         sidecar(path).unlink(missing_ok=True)
+    for folder in (results.anat(stage, unit), results.status(stage, unit).parent):
+        files.sweep(folder)
+    for path in results.anat(stage, unit).glob("*"):
+        path.unlink(missing_ok=True)
 
 
 def still(results: Results, stage: str, made: Made, now: Mapping[str, str]) -> status.Status | None:
