@@ -2,7 +2,7 @@
 
 It works on the copy of the project that PYTHONPATH names. A file `fail` beside the DICOM folder
 with lines `fail STAGE SUBJECT` makes a stage refuse a subject; `crash` makes it end without a
-status, `hang` not end at all.
+status, `hang` not end at all, `nap` take its time, `eat` take more memory than it asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from pipeline.errors import VoxelwayError
 from pipeline.ingest.manifest import Row, read_manifest, units, write_manifest
 from pipeline.methods import stage_code
 from pipeline.paths import Results, Unit
+
+#: Bytes that `eat` takes.
+GREED = 1_000_000_000
 
 
 def row(subject: str, split: str, shard: int, place: int) -> Row:
@@ -71,11 +74,7 @@ def stage(name: str, results: Results, unit: Unit, orders: list[str], rest: list
         results, unit, name, params, code=stage_code(name, params), model=model,
         decision=decisions.of(results).mark(unit, name),
     )  # fmt: skip
-    if f"crash {name} {unit.subject}" in orders:
-        sys.exit(4)
-    if f"hang {name} {unit.subject}" in orders:
-        Path(f"{name}-{unit.subject}.pid").write_text(str(os.getpid()))
-        time.sleep(600)
+    obey(orders, f"{name} {unit.subject}")
     before = ["ingest", "preprocess", "denoise", "superres", "register", "segment"]
     blocked = None
     if name in before:
@@ -90,6 +89,22 @@ def stage(name: str, results: Results, unit: Unit, orders: list[str], rest: list
     status.write(results, unit, outcome)
 
 
+def given() -> list[str]:
+    return Path("orders").read_text().splitlines() if Path("orders").is_file() else []
+
+
+def obey(orders: list[str], work: str) -> None:
+    """Do what was ordered for this stage of this subject, before its work; tell which process."""
+    if f"crash {work}" in orders:
+        sys.exit(4)
+    lengths = {f"hang {work}": 600, f"eat {work}": 600, f"nap {work}": 5}
+    for order in lengths.keys() & set(orders):
+        Path(f"{work.replace(' ', '-')}.pid").write_text(str(os.getpid()))
+        much = b"x" * (GREED if order.startswith("eat") else 0)
+        time.sleep(lengths[order])
+        del much
+
+
 def cohort(results: Results) -> None:
     everything = status.collect(results, units(read_manifest(results.manifest)))
     status.write_table(results, everything)
@@ -99,8 +114,7 @@ def cohort(results: Results) -> None:
 
 def main(argv: list[str]) -> None:
     verb, rest = argv[0], argv[1:]
-    text = Path("orders").read_text() if Path("orders").is_file() else ""
-    orders = text.splitlines()
+    orders = given()
     if verb == "index":
         try:
             index(Path(rest[0]), Results(Path(rest[1])))

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import psutil
 
+from pipeline import files
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results
 
@@ -29,6 +30,8 @@ from pipeline.paths import Results
 MARK = "VOXELWAY_RUN"
 #: Seconds that a process has to end after it was asked to.
 PATIENCE = 20.0
+#: Folders of the results that are no unit's: a unit's stage clears up in its own before it works.
+SHARED = ("evaluate", "qc", "derivatives/*", "models/*", "models/*/*")
 _RUN_ID = re.compile(r"SLURM run ID: (\S+)")
 _held: list[IO[str]] = []
 
@@ -48,6 +51,9 @@ def begin(results: Results, logs: Sequence[str]) -> None:
     ended = end_processes(mark) + sum(map(cancel_jobs, map(Path, before.get("logs", []))))
     if ended:
         print(f"Ended {ended} jobs that a killed run had left", file=sys.stderr)
+    shared = [folder for pattern in SHARED for folder in results.root.glob(pattern)]
+    for folder in (results.root, *shared, results.private, results.private / "units"):
+        files.sweep(folder)
     os.environ[MARK] = mark
     paths = [str(Path(path).resolve()) for path in logs]
     now = {"host": socket.gethostname(), "process": os.getpid(), "logs": paths}
