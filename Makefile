@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test test-slurm unit lint docs lock bench-register bench-restore clean
+.PHONY: setup demo test test-slurm unit lint docs lock bench-register bench-restore bench-segment clean
 
 setup: .venv/ready
 
@@ -82,6 +82,28 @@ bench-restore: setup build/bench-restore-peers/ready
 build/bench-restore-peers/ready: envs/bench-restore.txt
 	$(PYTHON) -m venv build/bench-restore-peers
 	build/bench-restore-peers/bin/pip install --quiet --disable-pip-version-check -r envs/bench-restore.txt
+	touch $@
+
+# make bench-segment [DATA=FOLDER] [STEPS=1000] [FOLD=0] [CORES=2] [METHODS=nnunet,voxelway]
+#   [CONFIG=config/training/segment-hippocampus.yaml]
+# trains nnU-Net and ours for as many steps on the same cases, and prints both on the others of
+# FOLDER/images and FOLDER/labels; build/bench-segment.tsv gets a row a method and case. Without
+# DATA it makes subjects of the phantom; without CONFIG ours derives all from the data.
+DATA ?=
+STEPS ?= 1000
+FOLD ?= 0
+CONFIG ?=
+
+bench-segment: setup build/bench-segment-peers/ready
+	$(BIN)/python -m tests.benchmarks.segment $(if $(DATA),"$(DATA)") --steps $(STEPS) \
+	  --fold $(FOLD) --cores $(CORES) $(if $(METHODS),--methods "$(METHODS)") \
+	  $(if $(CONFIG),--config "$(CONFIG)")
+
+# without what pip would add: nnU-Net's torchvision wants another torch
+build/bench-segment-peers/ready: envs/bench-segment.txt
+	$(PYTHON) -m venv build/bench-segment-peers
+	build/bench-segment-peers/bin/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	build/bench-segment-peers/bin/pip install --quiet --disable-pip-version-check --no-deps -r envs/bench-segment.txt
 	touch $@
 
 lock:

@@ -1,0 +1,1 @@
+"""Trained segmentation against nnU-Net: the same steps on the same fold."""
