@@ -236,7 +236,7 @@ def upstream(material: Material, scene: Scene, rng: np.random.Generator) -> Befo
 
 
 def posteriors(networks: Mapping[str, nn.Module], level: Level, values: Floats) -> Floats:
-    """Mean posterior (C, Z, Y, X) of a level's members, in one piece, on the CPU."""
+    """Mean posterior (C, Z, Y, X) of the members that are given, in one piece, on the CPU."""
     z, y, x = values.shape[1:]
     pads = [n for size in (x, y, z) for n in (0, -size % DIVISOR)]
     with torch.no_grad():
@@ -244,6 +244,7 @@ def posteriors(networks: Mapping[str, nn.Module], level: Level, values: Floats) 
         found = [
             torch.softmax(networks[name](image)[0] / level.temperature, dim=1)
             for name in level.networks
+            if name in networks
         ]
         mean = torch.stack(found).mean(dim=0)[0, :, :z, :y, :x]
     return np.asarray(mean.numpy())
