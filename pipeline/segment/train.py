@@ -186,24 +186,26 @@ def _member(
 def _material(
     task: _Task, plan: CascadePlan, number: int, upstream: Mapping[str, nn.Module]
 ) -> Material:
-    known = [label.index for label in task.labels]
-    draw = task.learning["draw"]
+    contrasts = contrasts_of(task.learning, task.labels, task.learning["draw"]["shares"])
+    pairs = np.arange(contrasts.highest + 1)
+    for label in task.labels:
+        if label.pair is not None:
+            pairs[label.index] = label.pair
+    return Material(plan, number, upstream, contrasts if plan.any_contrast else None, pairs)
+
+
+def contrasts_of(
+    learning: Mapping[str, Any], labels: Sequence[Label], shares: Mapping[str, float]
+) -> Contrasts:
+    """Contrasts of ``segment.learning.draw`` in these shares."""
+    draw = learning["draw"]
     typical = {
         name: {int(key): float(value) for key, value in means.items()}
         for name, means in draw["typical"].items()
     }
     seen = [key for means in typical.values() for key in means]
-    highest = max([*known, *seen, int(draw["highest"])])
-    pairs = np.arange(highest + 1)
-    for label in task.labels:
-        if label.pair is not None:
-            pairs[label.index] = label.pair
-    contrasts = None
-    if plan.any_contrast:
-        contrasts = Contrasts(
-            highest, _groups(task.labels), _tissues(task.labels), typical, draw["shares"]
-        )
-    return Material(plan, number, upstream, contrasts, pairs)
+    highest = max([*(label.index for label in labels), *seen, int(draw["highest"])])
+    return Contrasts(highest, _groups(labels), _tissues(labels), typical, shares)
 
 
 def _groups(labels: Sequence[Label]) -> list[list[int]]:

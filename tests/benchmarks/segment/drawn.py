@@ -1,0 +1,209 @@
+"""A cascade on label maps that were kept out of its training, drawn in known contrasts.
+
+``python -m tests.benchmarks.segment.drawn --config config/training/segment-brain.yaml`` draws whole
+heads at the maps' own spacing, labels them with the bundle, and prints Dice, the share of the
+errors that the most uncertain voxels hold, seconds and memory; ``--window`` adds the seconds of one
+sliding window of the last level's network over the whole head at full resolution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import torch
+
+from pipeline import config, files, images, threads
+from pipeline import labels as tables
+from pipeline.segment.cascade import volume, window
+from pipeline.segment.cascade.method import Structures
+from pipeline.segment.learning import cases as reading
+from pipeline.segment.learning.cases import Case, Source
+from pipeline.segment.learning.contrast import Contrasts
+from pipeline.segment.learning.scene import Scene, Variety
+from pipeline.segment.train import contrasts_of
+from pipeline.training.bundle import Score
+from tests.benchmarks import meter
+
+#: A common scanner: some bias, blur and noise; the head stays where it is.
+SCANNER = replace(Variety.none(), bias=0.2, gamma=0.1, noise=0.04, blur=0.6)
+COLUMNS = ("case", "contrast", "method", "measure", "value")
+Row = dict[str, Any]
+
+
+def held_out(section: Mapping[str, Any]) -> list[Case]:
+    """Cases that the training configuration keeps out."""
+    found = []
+    for entry in section["learning"]["data"]:
+        source = Source.of(entry)
+        kept = source.held_out
+        whole = replace(source, held_out=())
+        known = [label.index for label in tables.known(str(section["learning"]["labels"]))]
+        found += [
+            case
+            for case in reading.read([whole], known)
+            if reading.matches(case.name.rpartition("/")[2], kept)
+        ]
+    return found
+
+
+def draw(case: Case, contrasts: Contrasts, seed: int, learned: Sequence[int]) -> sitk.Image:
+    """Whole head on the grid of the label map."""
+    rng = np.random.default_rng(seed)
+    known = np.asarray(learned, np.int64)
+    scene = Scene(case, rng, SCANNER, contrasts, np.arange(contrasts.highest + 1), known)
+    return images.like(scene.image(case.labels, rng)[0], case.labels)
+
+
+def measures(
+    found: sitk.Image, entropy: sitk.Image, truth: sitk.Image, names: Mapping[int, str]
+) -> Iterator[tuple[str, float]]:
+    """Dice of each structure, and the share of errors in the tenth that is most uncertain."""
+    ours, theirs = (sitk.GetArrayFromImage(one).astype(np.int64) for one in (found, truth))
+    theirs = np.where(np.isin(theirs, list(names)), theirs, 0)
+    for label, name in names.items():
+        size = np.count_nonzero(theirs == label)
+        if size:
+            both = np.count_nonzero((ours == label) & (theirs == label))
+            yield f"Dice of {name}", 2.0 * both / (np.count_nonzero(ours == label) + size)
+    unsure = images.array(entropy)
+    # inside the box that the last level looked at, as far as it found or should have found anything
+    box = unsure > 0
+    wrong = (ours != theirs) & box
+    edge = np.quantile(unsure[box], 0.9)
+    yield (
+        "errors in the most uncertain tenth",
+        float((wrong & (unsure >= edge)).sum() / wrong.sum()),
+    )
+
+
+def full_window(method: Structures, image: sitk.Image) -> float:
+    """Seconds of one sliding window of the last network at the image's spacing.
+
+    The context channels, which such a window has no coarse level for, are empty: only its time can
+    be compared.
+    """
+    cascade = method.cascade
+    level = cascade.plan.levels[-1]
+    network = cascade.networks[level.networks[0]]
+    start = time.perf_counter()
+    values = images.array(volume.canonical(image))
+    scale = volume.first_scale(values, cascade.plan.intensity)
+    inputs = cascade.plan.inputs(len(cascade.plan.levels) - 1)
+    channels = np.zeros((inputs, *values.shape), np.float32)
+    channels[0] = scale(values)
+    route = window.way(values.shape, level.patch[::-1], window.divisor(network), 0.5)
+    scores = window.logits(network, torch.from_numpy(channels)[None], route, cascade.device)
+    scores[0].argmax(dim=0)
+    return time.perf_counter() - start
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """All cases and contrasts."""
+    section = config.section("segment", config.read(options.config)["segment"])
+    inference = {**config.section("segment", {"method": "cascade"}), "seed": 0}
+    if options.mirror:
+        inference["cascade"] = {**inference["cascade"], "mirror": True}
+    method = Structures(options.model, inference)
+    chosen = tables.known(str(section["learning"]["labels"]))
+    names = {label.index: label.name for label in chosen if label.name != "CSF"}
+    rows: list[Row] = []
+    for number, case in enumerate(held_out(section)):
+        for contrast in options.contrasts:
+            contrasts = contrasts_of(section["learning"], chosen, {contrast: 1.0})
+            image = draw(case, contrasts, 100 * number + options.seed, list(names))
+            if options.keep:
+                path = options.keep / f"{case.name.rpartition('/')[2]}_{contrast}.nii.gz"
+                images.write_image(image, path)
+            output, seconds = meter.timed(partial(method, [image], case.name))
+            row = {"case": case.name, "contrast": contrast}
+            rows += _rows(row, "cascade", output.labels, output.entropy, case, names, seconds)
+            if options.keep:
+                images.write_image(output.labels, path.with_name(f"labels_{path.name}"))
+            if options.window:
+                seconds = full_window(method, image)
+                rows.append({**row, "method": "window", "measure": "seconds", "value": seconds})
+            _say(rows, row)
+    return rows
+
+
+def _rows(
+    row: Row, method: str, found: sitk.Image, entropy: sitk.Image, case: Case,
+    names: Mapping[int, str], seconds: float,
+) -> list[Row]:  # fmt: skip
+    values = dict(measures(found, entropy, case.labels, names))
+    dice = [value for name, value in values.items() if name.startswith("Dice")]
+    values |= {"mean Dice": float(np.mean(dice)), "seconds": seconds, "peak MB": meter.peak_mb()}
+    return [{**row, "method": method, "measure": key, "value": v} for key, v in values.items()]
+
+
+def _say(rows: Sequence[Row], row: Row) -> None:
+    told = {
+        f"{item['method']} {item['measure']}": f"{item['value']:.4g}"
+        for item in rows
+        if item["case"] == row["case"]
+        and item["contrast"] == row["contrast"]
+        and not item["measure"].startswith("Dice")
+    }
+    print(row["case"], row["contrast"], told, flush=True)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Means with their 95 % interval over cases: cases are averaged over contrasts first."""
+    lines = ["| contrast | measure | mean (95 % interval) | cases |", "| --- | --- | --- | --- |"]
+    wanted = sorted({row["measure"] for row in rows}, key=lambda name: (name[:4] == "Dice", name))
+    for contrast in (*sorted({row["contrast"] for row in rows}), "all"):
+        for measure in wanted:
+            if contrast != "all" and measure.startswith("Dice"):
+                continue
+            for method in ("cascade", "window"):
+                score = _score(rows, contrast, measure, method)
+                if score is not None:
+                    name = measure if method == "cascade" else f"{measure}, full window"
+                    span = "" if score.low is None else f" ({score.low:.4g} to {score.high:.4g})"
+                    lines.append(
+                        f"| {contrast} | {name} | {score.mean:.4g}{span} | {score.cases} |"
+                    )
+    return "\n".join(lines)
+
+
+def _score(rows: Sequence[Row], contrast: str, measure: str, method: str) -> Score | None:
+    by_case: dict[str, list[float]] = {}
+    for row in rows:
+        fits = row["measure"] == measure and row["method"] == method
+        if fits and contrast in (row["contrast"], "all"):
+            by_case.setdefault(row["case"], []).append(float(row["value"]))
+    return Score.of([float(np.mean(one)) for one in by_case.values()]) if by_case else None
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="of the training")
+    parser.add_argument("--model", type=Path, default=Path("pipeline/bundles/segment/brain"))
+    parser.add_argument("--contrasts", nargs="+", default=["T1w", "T2w", "FLAIR"])
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mirror", action="store_true", help="label mirrored images too")
+    parser.add_argument("--window", action="store_true", help="time a full-resolution window")
+    parser.add_argument("--keep", type=Path, help="folder for the images and labels")
+    parser.add_argument("--out", type=Path, default=Path("build/bench-segment-drawn.tsv"))
+    options = parser.parse_args()
+    threads.announce()
+    meter.pin(options.cores)
+    threads.use_threads()
+    rows = run(options)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    files.write_tsv(options.out, COLUMNS, rows)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
