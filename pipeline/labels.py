@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,7 @@ def of_row(row: Mapping[str, Any]) -> Label:
     except (KeyError, TypeError, ValueError) as error:
         what = "A label has an index (a whole number) and a name"
         raise VoxelwayError("E-LABELS", what) from error
-    like = by_name(name) or Label(index, name, color_of(index))
+    like = by_name(name) or Label(index, name, color_of(index), TISSUE, TISSUE)
     codes = {
         key: (str(row[key][0]), str(row[key][1]))
         for key in ("snomed", "category", "modifier")
@@ -197,6 +197,31 @@ def color_of(index: int) -> str:
     """A colour for a label that brings none: neighbouring numbers get hues far apart."""
     red, green, blue = colorsys.hls_to_rgb((index * 0.618034) % 1.0, 0.45 + 0.1 * (index % 3), 0.7)
     return f"#{round(255 * red):02X}{round(255 * green):02X}{round(255 * blue):02X}"
+
+
+#: Tissue → labels that stand for all of it, one of which a table has to have.
+_TELLING = {
+    "CSF": ("CSF",),
+    "GM": ("GM", "Left-Cerebral-Cortex", "Right-Cerebral-Cortex"),
+    "WM": ("WM", "Left-Cerebral-White-Matter", "Right-Cerebral-White-Matter"),
+    "lesion": ("lesion",),
+    "lesion-core": ("lesion-core",),
+}
+
+
+def tissues_of(table: Iterable[Label]) -> dict[str, list[Label]]:
+    """Tissue → the labels of a table that make it up.
+
+    A tissue of which the table has parts only, as the ventricles of CSF, is left out: a part must
+    not be taken for the whole.
+    """
+    known = list(table)
+    names = {label.name for label in known}
+    return {
+        tissue: [label for label in known if label.tissue == tissue]
+        for tissue, telling in _TELLING.items()
+        if names.intersection(telling)
+    }
 
 
 def write_table(labels: tuple[Label, ...], path: Path) -> None:
@@ -226,6 +251,16 @@ def read(path: Path) -> tuple[Label, ...]:
     except (KeyError, ValueError) as error:
         what = "The columns index (whole numbers) and name are needed"
         raise VoxelwayError("E-LABELS", what, where=str(path)) from error
+
+
+def beside(path: Path) -> tuple[Label, ...] | None:
+    """Labels of the dseg.tsv that stands beside a label image; None where there is none.
+
+    Raises:
+        VoxelwayError: E-LABELS without the columns index and name.
+    """
+    table = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
+    return read(table) if table.is_file() else None
 
 
 def _of_table(row: Mapping[str, str]) -> Label:

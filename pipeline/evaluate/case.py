@@ -17,13 +17,11 @@ from pipeline.errors import VoxelwayError
 from pipeline.evaluate import geometry, quality
 from pipeline.evaluate.table import Table
 from pipeline.evaluate.truth import Truth
-from pipeline.labels import TISSUES
+from pipeline.labels import TISSUES, Label, beside
 from pipeline.paths import sidecar
 from pipeline.task import UnitTask
 
 Mask = NDArray[np.bool_]
-
-LABEL_OF = {label.name: label.index for label in TISSUES}
 
 
 @dataclass
@@ -100,6 +98,17 @@ class Case:
         place, unit = self.task.results, self.task.unit
         return self.labels(place.image("segment", unit, "dseg", space=self.anchor, desc=desc))
 
+    @cached_property
+    def labelling(self) -> tuple[Label, ...]:
+        """What the labels of :meth:`dseg` are, from the table beside them."""
+        place, unit = self.task.results, self.task.unit
+        return beside(place.image("segment", unit, "dseg", space=self.anchor)) or TISSUES
+
+    @cached_property
+    def true_labelling(self) -> tuple[Label, ...]:
+        """What the labels of the truth are."""
+        return beside(self._truth().path("dseg.nii.gz")) or TISSUES
+
     def tissues(self, suffix: str, grid: sitk.Image) -> tuple[Mask, Mask] | None:
         """Grey and white matter on a contrast's lattice; None when segment did not end well."""
         if not self.ok("segment"):
@@ -107,7 +116,11 @@ class Case:
         forward = self.to_contrast(suffix)
         back = None if forward is None else forward.GetInverse()
         labels = sitk.GetArrayFromImage(geometry.onto(self.dseg(), grid, back, labels=True))
-        return labels == LABEL_OF["GM"], labels == LABEL_OF["WM"]
+        grey, white = (
+            np.isin(labels, [label.index for label in self.labelling if label.tissue == tissue])
+            for tissue in ("GM", "WM")
+        )
+        return grey, white
 
     def air(self, image: sitk.Image) -> tuple[Mask, Mask]:
         """Head and air of a native image."""

@@ -15,7 +15,7 @@ from pipeline.evaluate.case import Case
 from pipeline.evaluate.detection import detection
 from pipeline.evaluate.overlap import overlap
 from pipeline.evaluate.surface import surface_measures
-from pipeline.labels import TISSUES
+from pipeline.labels import Label, tissues_of
 
 LabelArray = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -35,8 +35,7 @@ SHOWN_BRAIN = ("dice", "surface_dice", "hd95")
 #: Measures that every label of the reference has, found or not: their mean leaves no label out.
 AVERAGED = ("dice", "jaccard", "sensitivity", "surface_dice")
 SHOWN_MEAN = ("dice", "surface_dice")
-#: Labels that are lesion: its parts are found together or not at all.
-LESION = tuple(label.index for label in TISSUES if label.name.startswith("lesion"))
+#: Parts of a lesion are found together or not at all.
 WHOLE_LESION = "whole-lesion"
 
 
@@ -94,20 +93,52 @@ def tolerance(case: Case) -> float:
 def segment(case: Case) -> None:
     """Volume of each label; with truth its overlap and surface distance, beside the coarse ones."""
     fine = case.dseg()
-    values = sitk.GetArrayViewFromImage(fine)
-    for label in TISSUES:
-        volume = np.count_nonzero(values == label.index) * voxel_ml(fine)
-        case.table.add("segment", "volume", label.name, volume)
+    counts = np.bincount(sitk.GetArrayViewFromImage(fine).ravel(), minlength=65536)
+    ml = {label.name: float(counts[label.index]) * voxel_ml(fine) for label in case.labelling}
+    whole = {
+        tissue: sum(ml[part.name] for part in parts)
+        for tissue, parts in tissues_of(case.labelling).items()
+        if tissue not in ml
+    }
+    for name, volume in {**ml, **whole}.items():
+        case.table.add("segment", "volume", name, volume)
     if case.truth is None:
         return
     true = sitk.GetArrayFromImage(case.true_labels("dseg.nii.gz", case.anchor, fine))
     coarse_image = case.dseg("coarse")
     images.check_same_grid(coarse_image, fine, f"{case.task.unit.name} coarse labels")
-    coarse = sitk.GetArrayViewFromImage(coarse_image)
-    _against_truth(case, fine, (values, coarse, true))
+    judged, names = in_terms_of(case.labelling, case.true_labelling)
+    values, coarse = (
+        judged[np.minimum(sitk.GetArrayViewFromImage(image), len(judged) - 1)]
+        for image in (fine, coarse_image)
+    )
+    known = np.isin(true, [label.index for label in names])
+    true = np.where(known, true, 0)
+    _against_truth(case, fine, (values, coarse, true), names)
     place = largest_error(values != true, fine)
     if place is not None:
         case.notes["LargestError"] = [round(value, 2) for value in place]
+
+
+def in_terms_of(
+    found: Sequence[Label], reference: Sequence[Label]
+) -> tuple[NDArray[np.int64], list[Label]]:
+    """Labels that were found as those of a reference that names others.
+
+    Where both name the same structures these are compared by name; else structures are merged to
+    the tissues of the reference. What the reference does not name becomes background, and labels of
+    the reference that the method does not look for are not judged.
+
+    Returns:
+        Look-up table from an index that was found (0 at its end, for all higher ones), and the
+        labels of the reference that are judged.
+    """
+    indices = {label.name: label.index for label in reference}
+    same = any(label.name in indices and label.name != label.tissue for label in found)
+    table = np.zeros(max(label.index for label in found) + 2, np.int64)
+    for label in found:
+        table[label.index] = indices.get(label.name if same else label.tissue, 0)
+    return table, [label for label in reference if label.index in set(table.tolist())]
 
 
 def largest_error(wrong: Mask, grid: sitk.Image) -> tuple[float, ...] | None:
@@ -132,19 +163,24 @@ def largest_error(wrong: Mask, grid: sitk.Image) -> tuple[float, ...] | None:
 
 
 def _against_truth(
-    case: Case, grid: sitk.Image, arrays: tuple[LabelArray, LabelArray, LabelArray]
+    case: Case,
+    grid: sitk.Image,
+    arrays: tuple[LabelArray, LabelArray, LabelArray],
+    names: Sequence[Label],
 ) -> None:
     fine, coarse, true = arrays
     after, before, limit = {}, {}, tolerance(case)
-    for label in TISSUES:
+    for label in names:
         reference = true == label.index
         after[label.name] = measures(fine == label.index, reference, grid, limit)
         before[label.name] = measures(coarse == label.index, reference, grid, limit)
         case.table.add_all("segment", label.name, after[label.name], before[label.name], only=SHOWN)
-    present = [label.name for label in TISSUES if (true == label.index).any()]
+    present = [label.name for label in names if (true == label.index).any()]
     both = means(after, present), means(before, present)
     case.table.add_all("segment", "mean", *both, only=SHOWN_MEAN)
-    share = float(case.task.params["lesion_overlap"])
-    lesions = [np.isin(labels, LESION) for labels in arrays]
-    found = [detection(mask, lesions[2], share) for mask in lesions[:2]]
-    case.table.add_all("segment", WHOLE_LESION, *found)
+    lesion = [label.index for label in names if label.name.startswith("lesion")]
+    if lesion:
+        share = float(case.task.params["lesion_overlap"])
+        lesions = [np.isin(labels, lesion) for labels in arrays]
+        found = [detection(mask, lesions[2], share) for mask in lesions[:2]]
+        case.table.add_all("segment", WHOLE_LESION, *found)

@@ -20,15 +20,13 @@ from pipeline import __version__
 from pipeline.errors import VoxelwayError
 from pipeline.export import identity
 from pipeline.export.series import Series, sample
-from pipeline.labels import TISSUES, Label
+from pipeline.labels import TISSUE, TISSUES, Label, color_of
 from pipeline.quiet import quiet
 
 #: Date and time of what was made under a pseudonym: none that tells of the patient.
 NO_DATE, NO_TIME = "19000101", "000000"
 #: Key of the hash that makes UIDs of segmentations under the patient's own identity.
 OPEN_KEY = b"voxelway"
-#: Colours of labels that bring none, as in pipeline/labels.py.
-PALETTE = ("#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2", "#E69F00")
 
 
 @dataclass(frozen=True)
@@ -80,20 +78,12 @@ def labels_present(labels: sitk.Image, names: Mapping[int, Label]) -> list[Label
 
 
 def _unknown(index: int) -> Label:
-    tissue = ("85756007", "Tissue")
-    return Label(index, f"label {index}", PALETTE[index % len(PALETTE)], tissue, tissue)
+    return Label(index, f"label {index}", color_of(index), TISSUE, TISSUE)
 
 
-def known(table: Mapping[int, str] | None = None) -> dict[int, Label]:
-    """Labels by index: those of a dseg.tsv by name, else those that segment writes."""
-    by_name = {item.name: item for item in TISSUES}
-    if table is None:
-        return {item.index: item for item in TISSUES}
-    result = {}
-    for index, name in table.items():
-        other = by_name.get(name) or _unknown(index)
-        result[index] = Label(index, name, other.color, other.snomed, other.category)
-    return result
+def known(table: Sequence[Label] | None = None) -> dict[int, Label]:
+    """Labels by index: those of a dseg.tsv, else the tissues."""
+    return {item.index: item for item in (TISSUES if table is None else table)}
 
 
 def build(
@@ -234,23 +224,32 @@ def _segments(present: Sequence[Label], origin: Origin) -> list[Any]:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
+    from highdicom.sr.coding import CodedConcept
     from pydicom.sr.codedict import Code, codes
 
     algorithm = AlgorithmIdentificationSequence(
         name=origin.algorithm, family=codes.cid7162.ClusterAnalysis, version=__version__
     )
-    return [
+    described = [
         SegmentDescription(
             segment_number=number,
             segment_label=item.name,
             segmented_property_category=Code(item.category[0], "SCT", item.category[1]),
-            segmented_property_type=Code(item.snomed[0], "SCT", item.snomed[1]),
+            segmented_property_type=Code(item.snomed[0], item.scheme, item.snomed[1]),
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             display_color=CIELabColor.from_rgb(*_rgb(item.color)),
         )
         for number, item in enumerate(present, 1)
     ]
+    for item, description in zip(present, described, strict=True):
+        if item.modifier is not None:
+            # left or right, anterior or posterior: DICOM PS3.3 C.8.20.4.1, Table 10.30-1
+            kind = description.SegmentedPropertyTypeCodeSequence[0]
+            kind.SegmentedPropertyTypeModifierCodeSequence = [
+                CodedConcept(item.modifier[0], "SCT", item.modifier[1])
+            ]
+    return described
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

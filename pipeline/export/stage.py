@@ -46,7 +46,7 @@ def run_unit(task: UnitTask, prepared: Mapping[str, Any]) -> None:
     if prepared["identity"] == "pseudonym":
         pseudonym = Pseudonym(task.unit.subject, read_key(task.results))
     origin = _origin(path, prepared)
-    built = seg.build(image, found, seg.known(), origin, pseudonym)
+    built = seg.build(image, found, seg.known(labels.beside(path)), origin, pseudonym)
     _write(task, built, task.results.dicom_seg(task.unit), prepared, found)
     if prepared["report"]:
         # the one place of these numbers, which the QC pages show as well
@@ -63,19 +63,13 @@ def run_file(task: Task, prepared: Mapping[str, Any], row: Mapping[str, Any]) ->
     if not folder.is_dir():
         raise VoxelwayError("E-DCM-FOLDER", "The folder does not exist", where=str(folder))
     found = series.read(series.files_of(folder))
-    names = seg.known(_table(path))
+    names = seg.known(labels.beside(path))
     origin, params = _origin(path, prepared), {**prepared, "identity": "original"}
     built = seg.build(image, found, names, origin, None)
     _write(task, built, Path(row["output"]), params, found)
     if row.get("volumes"):
         measured = volumes.of_labels(image, {item.index: item.name for item in built.present})
         _write_report(task, built, measured, Path(row["volumes"]), params, origin, None)
-
-
-def _table(path: Path) -> dict[int, str] | None:
-    """Names from the dseg.tsv beside the labels, where there is one."""
-    beside = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
-    return labels.read_table(beside) if beside.is_file() else None
 
 
 def _origin(path: Path, params: Mapping[str, Any]) -> seg.Origin:

@@ -19,7 +19,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from pipeline import files, images
 from pipeline.errors import from_exception
-from pipeline.labels import BRAIN, TISSUES
+from pipeline.labels import BRAIN
 from pipeline.paths import Results
 from pipeline.register import transforms
 from pipeline.register.fields import displacement
@@ -28,7 +28,7 @@ from pipeline.report.figures import paint
 from pipeline.report.figures.geometry import mask_box, upright, whole_box
 from pipeline.report.record import Record
 from pipeline.report.sections.register import template_of
-from pipeline.report.sections.segment import channels, entropy_path
+from pipeline.report.sections.segment import channels, entropy_path, labelling
 from pipeline.report.sections.synthesize import missing
 from pipeline.report.viewer_volumes import Volume, encode, lattice, sampled
 
@@ -219,8 +219,9 @@ def _labels(record: Record, grid: sitk.Image) -> Volume:
     path = record.results.image("segment", record.unit, "dseg", space=record.anchor)
     image = sampled(record.labels(path), grid, nearest=True)
     present = set(np.unique(sitk.GetArrayViewFromImage(image)).tolist())
-    names = tuple(label for label in TISSUES if label.index in present)
-    return Volume("labels", "labels", "labels", image, high=float(len(TISSUES)), labels=names)
+    names = tuple(label for label in labelling(path) if label.index in present)
+    high = float(max((label.index for label in names), default=1))
+    return Volume("labels", "labels", "labels", image, high=high, labels=names)
 
 
 def _entropy(record: Record, grid: sitk.Image) -> Volume:

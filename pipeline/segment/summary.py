@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from pipeline import images
-from pipeline.labels import TISSUES, Label
+from pipeline.labels import TISSUES, Label, tissues_of
 
 
 def entropy(posteriors: Mapping[str, sitk.Image]) -> sitk.Image:
@@ -38,29 +38,17 @@ def volumes(labels: sitk.Image) -> list[dict[str, Any]]:
 
 
 def by_tissue(rows: Sequence[Mapping[str, Any]], table: Sequence[Label]) -> list[dict[str, Any]]:
-    """Rows of :func:`volumes` with the structures of each tissue added up.
+    """Rows name, mm3 with the structures of each tissue added up.
 
-    Tissues without a structure that stands for all of it are left out, so that a part is not
-    judged as the whole: CSF needs a label of that name, GM and WM need the cerebrum's.
+    Args:
+        rows: of :func:`volumes`, or of another table.
+        table: their labels; see :func:`pipeline.labels.tissues_of` for what is left out.
     """
-    tissue = {label.name: label.tissue for label in table}
-    names = set(tissue)
-    found = {
-        name: sum(float(row["mm3"]) for row in rows if tissue[str(row["name"])] == name)
-        for name, telling in _TELLING.items()
-        if telling & names
-    }
-    return [{"name": name, "mm3": mm3} for name, mm3 in found.items()]
-
-
-#: Tissue → labels, one of which has to be there.
-_TELLING = {
-    "CSF": {"CSF"},
-    "GM": {"GM", "Left-Cerebral-Cortex", "Right-Cerebral-Cortex"},
-    "WM": {"WM", "Left-Cerebral-White-Matter", "Right-Cerebral-White-Matter"},
-    "lesion": {"lesion"},
-    "lesion-core": {"lesion-core"},
-}
+    mm3 = {str(row["name"]): float(row["mm3"]) for row in rows}
+    return [
+        {"name": tissue, "mm3": sum(mm3.get(label.name, 0.0) for label in parts)}
+        for tissue, parts in tissues_of(table).items()
+    ]
 
 
 def implausible(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.labels import TISSUES
+from pipeline.labels import TISSUES, Label, beside
 from pipeline.report.figures import labels
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
@@ -25,7 +25,7 @@ def build(record: Record) -> Content:
         made = missing(record)
         found = {anchor: head, **channels(record)}
         shown = {suffix: record.image(need(path)) for suffix, path in found.items()}
-        return labels.tissues(shown, record.labels(fine), TISSUES, made)
+        return labels.tissues(shown, record.labels(fine), labelling(fine), made)
 
     def entropy() -> Figure:
         path = entropy_path(record)
@@ -42,6 +42,11 @@ def build(record: Record) -> Content:
     if block(record, fine)[1]:
         content.pictures.append(("box", box))
     return content
+
+
+def labelling(fine: Path) -> tuple[Label, ...]:
+    """What the labels are, from the table beside them."""
+    return beside(fine) or TISSUES
 
 
 def channels(record: Record) -> dict[str, Path]:
