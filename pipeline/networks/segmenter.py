@@ -85,6 +85,8 @@ class Level:
         blocks: number of convolutions.
         dropout: share of the channels left out at the end.
         place: ``encoder``, ``bottom`` or ``decoder``.
+        above: number of levels finer than this one.
+        below: number of levels coarser than this one.
     """
 
     inputs: int
@@ -94,6 +96,8 @@ class Level:
     blocks: int
     dropout: float
     place: str
+    above: int
+    below: int
 
     @property
     def dims(self) -> int:

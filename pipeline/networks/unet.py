@@ -69,13 +69,14 @@ class UNet(Segmenter):
         ones = (1,) * dims
         down = [
             Level(widths[k], channels[k], sizes[k], steps[k], blocks, shares[k],
-                  "encoder" if k < depth - 1 else "bottom")
+                  "encoder" if k < depth - 1 else "bottom", k, depth - 1 - k)
             for k in range(depth)
         ]  # fmt: skip
         after = [
-            Level(2 * channels[k], channels[k], sizes[k], ones, blocks, shares[k], "decoder")
+            Level(2 * channels[k], channels[k], sizes[k], ones, blocks, shares[k], "decoder", k,
+                  depth - 1 - k)
             for k in range(depth - 1)
-        ]
+        ]  # fmt: skip
         pairs = list(pairwise(down))
         self.down = nn.ModuleList(self.level(one) for one in down)
         self.skips = nn.ModuleList(self.skip(finer, coarser) for finer, coarser in pairs)

@@ -19,11 +19,14 @@ from pipeline.networks.segmenter import Segmenter
 from pipeline.networks.slicewise import Slicewise
 from pipeline.networks.unet import UNet
 
-NARROW: dict[str, Any] = {"channels": [4, 6, 8]}
+NARROW: dict[str, Any] = {"channels": [8, 8, 12]}
 THICK: dict[str, Any] = {**NARROW, "kernels": [[1, 3, 3], 3, 3], "strides": [1, [1, 2, 2], 2]}
 DEEP: dict[str, Any] = {"deep_supervision": True, "dropout": 0.2}
 TWO: dict[str, Any] = {"dims": 2}
-LEVELS = ("unet", "residual_unet", "attention_unet", "unet_plus_plus", "dynunet")
+LEVELS = (
+    "unet", "residual_unet", "attention_unet", "unet_plus_plus", "dynunet", "multires_unet",
+    "r2_unet", "resunet_plus_plus", "unet_3_plus",
+)  # fmt: skip
 # name and arguments of each way of building that takes another path; then how many outputs
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     **{name: (name, NARROW, 1) for name in LEVELS},
@@ -176,6 +179,9 @@ def test_any_strides_and_kernels(
         ("segresnet", {"features": 12}),
         ("segresnet", {"spacing": [1, 1]}),
         ("dynunet", {"channels": [8, 16]}),
+        ("multires_unet", {"channels": [4, 8]}),
+        ("resunet_plus_plus", {"channels": [6, 8]}),
+        ("unet_3_plus", {"share": 0}),
         ("anisotropic", {"dims": 2}),
         ("anisotropic", {"downsamplings": 3}),
         ("slicewise", {"slices": 2}),
