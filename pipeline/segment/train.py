@@ -178,7 +178,7 @@ def _member(
     name = f"{level.name}.{member}"
     started = tuning.start(network, name, str(learning["start"])) if learning["start"] else ""
     identity = _identity(task, trained, number, side, started)
-    names = [_name(group, task.labels) for group in level.classes]
+    names = [_name(group, task.labels, level.regions) for group in level.classes]
     recipe = LevelRecipe(name, network, learning["losses"], names, learning["freeze"], identity)
     return recipe, samples, plan
 
@@ -219,10 +219,12 @@ def _tissues(labels: Sequence[Label]) -> list[list[int]]:
     return [[label.index for label in labels if label.tissue == name] for name in names]
 
 
-def _name(group: Sequence[int], labels: Sequence[Label]) -> str:
+def _name(group: Sequence[int], labels: Sequence[Label], region: bool) -> str:
     """Of an output channel: its label's, without the side where it holds both."""
     name = next(label.name for label in labels if label.index == group[0])
-    return name.removeprefix("Left-") if len(group) > 1 else name
+    if len(group) == 1:
+        return name
+    return f"the region of {name}" if region else name.removeprefix("Left-")
 
 
 def _identity(

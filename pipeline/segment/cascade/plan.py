@@ -53,10 +53,13 @@ class Level:
         classes: labels of each output channel but the background's, which is channel 0. A channel
             of several labels, as left and right, is split by the level before: each voxel goes to
             the place in the group whose labels that level gives the larger sum over all groups.
+        regions: whether a channel of several labels is one region instead, as all of a hemisphere,
+            which is not split and shows as its first label; not at the last level.
         crop: labels of the level before whose box this level works in; empty: the whole image.
         margin: mm around that box.
-        context: whether the posteriors of the level before, in this level's classes, are further
-            channels of the input (auto-context; Tu and Bai 2010, doi:10.1109/TPAMI.2009.186).
+        context: whether the posteriors of the level before are further channels of the input: in
+            this level's classes, or as they are where that level has regions (auto-context; Tu and
+            Bai 2010, doi:10.1109/TPAMI.2009.186).
         inside: labels of the level before outside of which this level finds nothing; empty: all.
             With it lesions are found as whole, core and inner part, each inside the last
             (Wang et al. 2018, doi:10.1007/978-3-319-75238-9_16).
@@ -79,6 +82,7 @@ class Level:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     members: int = 1
     temperature: float = 1.0
+    regions: bool = False
 
     @property
     def networks(self) -> list[str]:
@@ -94,6 +98,11 @@ class Level:
     def labels(self) -> list[int]:
         """All labels of the level, in the order of its classes."""
         return [label for group in self.classes for label in group]
+
+    @property
+    def split(self) -> bool:
+        """Whether the level before tells the labels of a channel apart."""
+        return not self.regions and any(len(group) > 1 for group in self.classes)
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,10 @@ class CascadePlan:
     def inputs(self, number: int) -> int:
         """Input channels of level ``number``."""
         level = self.levels[number]
-        return len(self.contrasts) + (level.channels - 1 if level.context else 0)
+        if not level.context:
+            return len(self.contrasts)
+        before = self.levels[number - 1]
+        return len(self.contrasts) + len((before if before.regions else level).classes)
 
     def as_json(self) -> dict[str, Any]:
         """For plan.json and a bundle's metadata."""
@@ -192,7 +204,8 @@ def _check(plan: CascadePlan) -> None:
         asked = {*level.crop, *level.inside}
         if asked - set(before):
             raise ValueError(f"the level before {level.name} does not find {asked - set(before)}")
-        split = any(len(group) > 1 for group in level.classes)
-        if number == 0 and (level.context or split):
+        if number == 0 and (level.context or level.split):
             raise ValueError(f"{level.name} is the first level: it has no context")
+        if level.regions and level is plan.levels[-1]:
+            raise ValueError(f"{level.name} is the last level: its classes are no regions")
         before = level.labels

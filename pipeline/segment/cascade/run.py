@@ -212,9 +212,9 @@ class Cascade:
         side, inside = None, None
         if before is not None:
             if level.context:
-                merged = volume.merged(before.posterior, before.level, level)
-                channels += list(space.stacked(merged, before.grid, grid))
-            if any(len(group) > 1 for group in level.classes):
+                told = volume.context(before.posterior, before.level, level)
+                channels += list(space.stacked(told, before.grid, grid))
+            if level.split:
                 sums = volume.places(before.posterior, before.level, level, before.side)
                 side = space.stacked(sums, before.grid, grid).argmax(axis=0).astype(np.uint8)
             if level.inside:
@@ -222,10 +222,10 @@ class Cascade:
                 inside = space.nearest(within, before.grid, grid)
         image = torch.from_numpy(np.stack(channels))[None]
         route = self._route(level, image, where)
-        order = uncertainty.mirrored(level.classes, self.pairs) if self.options.mirror else None
+        mirror = self._mirror(level, before, len(channels)) if self.options.mirror else None
         mean: Floats | None = None
         sums_of = []
-        for share in self._samples(level, image, route, order):
+        for share in self._samples(level, image, route, mirror):
             if inside is not None:
                 share[1:, ~inside], share[0, ~inside] = 0.0, 1.0
             sums_of.append(uncertainty.sums(share, level.classes, side))
@@ -257,23 +257,36 @@ class Cascade:
         memory.ask(work + kept, torch.device("cpu"), told, where)
         return route
 
+    def _mirror(
+        self, level: Level, before: Found | None, inputs: int
+    ) -> tuple[list[int], list[int]] | None:
+        """Channels of the input and of the result when left and right change places."""
+        order = uncertainty.mirrored(level.classes, self.pairs)
+        told: list[int] | None = []
+        if before is not None and level.context:
+            classes = before.level.classes if before.level.regions else level.classes
+            told = uncertainty.mirrored(classes, self.pairs)
+        if order is None or told is None:
+            return None
+        own = inputs - len(told)
+        return [*range(own), *(own + n for n in told)], [0, *(n + 1 for n in order)]
+
     def _samples(
-        self, level: Level, image: Tensor, route: window.Way, order: list[int] | None
+        self,
+        level: Level,
+        image: Tensor,
+        route: window.Way,
+        mirror: tuple[list[int], list[int]] | None,
     ) -> Iterator[Floats]:
         """Posteriors (C, Z, Y, X) of every network, draw and mirrored image."""
-        batch = image
-        if order is not None:
-            own = image.shape[1] - (len(order) if level.context else 0)
-            turned = [*range(own), *(own + n for n in order)] if level.context else list(range(own))
-            batch = torch.cat([image, image[:, turned].flip(-1)])
+        batch = image if mirror is None else torch.cat([image, image[:, mirror[0]].flip(-1)])
         for name in level.networks:
             for _ in range(max(1, self.options.draws)):
                 scores = window.logits(self.networks[name], batch, route, self.device)
                 shares = window.softmax(scores, level.temperature).cpu()
                 yield shares[0].numpy()
-                if order is not None:
-                    back = [0, *(n + 1 for n in order)]
-                    yield shares[1].flip(-1)[back].numpy()
+                if mirror is not None:
+                    yield shares[1].flip(-1)[mirror[1]].numpy()
 
 
 def plan_of(metadata: Mapping[str, Any], where: str) -> CascadePlan:

@@ -99,6 +99,11 @@ def _scale(low: float, high: float, limits: tuple[float, float], where: str) -> 
     return Scale(low, high - low, limits)
 
 
+def context(posterior: Floats, before: Level, level: Level) -> Floats:
+    """Channels of the input that a level gets from the one before, (K, Z, Y, X)."""
+    return posterior[1:] if before.regions else merged(posterior, before, level)
+
+
 def merged(posterior: Floats, before: Level, level: Level) -> Floats:
     """Posteriors of one level in the classes of the next.
 

@@ -126,7 +126,8 @@ def _level(
     crop = tuple(int(v) for v in entry.get("crop", before.labels if before else ()))
     context = bool(entry.get("context", before is not None))
     groups = _classes(entry, labels)
-    inputs = contrasts + (len(groups) if context else 0)
+    told = before.classes if before is not None and before.regions else groups
+    inputs = contrasts + (len(told) if context else 0)
     architecture = str(entry.get("architecture", "unet"))
     seen = facts["foreground_largest_mm"] if crop else facts["extent_largest_mm"]
     wanted = [edge + (2 * margin if crop else 0.0) for edge in seen]
@@ -146,7 +147,7 @@ def _level(
     return Level(
         str(entry["name"]), spacing, (x, y, z), groups, crop, margin, context,
         tuple(int(v) for v in entry.get("inside", ())), architecture, arguments,
-        int(learning["folds"]),
+        int(learning["folds"]), regions=bool(entry.get("regions", False)),
     )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ class Patches:
         else:
             whole = box_grid(level, before, scene)
             previous = self.material.plan.levels[self.material.number - 1]
-            found = volume.merged(before.posterior, previous, level)
+            found = volume.context(before.posterior, previous, level)
             likely = np.where(found.max(axis=0) > 0.5, found.argmax(axis=0) + 1, 0)
             labels = _nearest(likely, before, whole)
         start = _start(np.asarray(whole.GetSize()), np.asarray(level.patch), labels, rng)
@@ -190,8 +190,8 @@ def sample(
     if before is not None:
         previous = material.plan.levels[material.number - 1]
         if level.context:
-            merged = volume.merged(before.posterior, previous, level)
-            channels += list(_on_grid(merged, before, grid))
+            told = volume.context(before.posterior, previous, level)
+            channels += list(_on_grid(told, before, grid))
         if level.inside:
             target = np.where(_inside(level, previous, before, grid), target, IGNORED)
     if scene.view is not None:
@@ -222,8 +222,8 @@ def upstream(material: Material, scene: Scene, rng: np.random.Generator) -> Befo
         scales = before.scales if before else first_scales(material, scene, values)
         channels = [scale(one) for scale, one in zip(scales, values, strict=True)]
         if level.context and before is not None:
-            merged = volume.merged(before.posterior, material.plan.levels[number - 1], level)
-            channels += list(_on_grid(merged, before, grid))
+            told = volume.context(before.posterior, material.plan.levels[number - 1], level)
+            channels += list(_on_grid(told, before, grid))
         posterior = posteriors(material.networks, level, np.stack(channels))
         found = posterior.argmax(axis=0) > 0
         kind = material.plan.intensity.kind
