@@ -143,6 +143,23 @@ def test_segments_are_coded(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_structures_are_coded_with_their_side(tmp_path: Path) -> None:
+    rows = ("1\tLeft-VentralDC", "2\tRight-VentralDC", "3\tanterior-hippocampus", "4\tBrain-Stem")
+    (tmp_path / "labels_dseg.tsv").write_text("\n".join(("index\tname", *rows, "5\tkidney")))
+    image = labels_on(np.eye(3))
+    item = pydicom.dcmread(export(tmp_path, image, classic(tmp_path / "dicom", np.eye(3))))
+    found = []
+    for segment in item.SegmentSequence:
+        kind = segment.SegmentedPropertyTypeCodeSequence[0]
+        side = kind.get("SegmentedPropertyTypeModifierCodeSequence")
+        code = (kind.CodeValue, kind.CodingSchemeDesignator)
+        found.append((*code, side[0].CodeValue if side else ""))
+    assert found == [
+        ("110700", "DCM", "7771000"), ("110700", "DCM", "24028007"),
+        ("5366008", "SCT", "255549009"), ("119238007", "SCT", ""), ("85756007", "SCT", ""),
+    ]  # fmt: skip
+
+
 def test_names_come_from_the_table_beside_the_labels(tmp_path: Path) -> None:
     (tmp_path / "labels_dseg.tsv").write_text("index\tname\n1\tGM\n2\thippocampus\n")
     image = labels_on(np.eye(3))

@@ -81,3 +81,18 @@ def test_a_dseg_table_comes_back_with_its_codes(tmp_path: Path) -> None:
 def test_an_unknown_table_is_refused() -> None:
     with pytest.raises(VoxelwayError, match="E-LABELS"):
         labels.known("liver")
+
+
+def test_a_part_of_a_tissue_is_not_taken_for_all_of_it() -> None:
+    ventricles = tuple(item for item in labels.STRUCTURES if item.name != "CSF")
+    assert set(labels.tissues_of(ventricles)) == {"GM", "WM"}
+    whole = labels.tissues_of(labels.STRUCTURES)
+    assert len(whole["CSF"]) == 7 and len(whole["GM"]) == 18
+    assert labels.tissues_of(labels.HIPPOCAMPUS) == {}
+    assert [len(parts) for parts in labels.tissues_of(labels.TISSUES).values()] == [1] * 5
+
+
+def test_labels_without_a_table_beside_them_have_none(tmp_path: Path) -> None:
+    assert labels.beside(tmp_path / "a_dseg.nii.gz") is None
+    labels.write_table(labels.HIPPOCAMPUS, tmp_path / "a_dseg.tsv")
+    assert labels.beside(tmp_path / "a_dseg.nii.gz") == labels.HIPPOCAMPUS

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline import files
 from pipeline.labels import TISSUES, Label, beside
 from pipeline.report.figures import labels
 from pipeline.report.figures.sheet import Figure
 from pipeline.report.record import Record
-from pipeline.report.sections.content import Content, need
+from pipeline.report.sections.content import Content, Table, need
 from pipeline.report.sections.synthesize import missing
 
 
@@ -39,9 +40,47 @@ def build(record: Record) -> Content:
     if _used(record, fine):
         content.sentences.append(_used(record, fine))
     content.pictures += [("tissues", tissues), ("entropy", entropy)]
+    content.tables += _structures(record, fine)
     if block(record, fine)[1]:
         content.pictures.append(("box", box))
     return content
+
+
+#: What the words of a flag in volumes.tsv mean.
+FLAGS = {
+    "absent": "not found",
+    "unsure": "unsure",
+    "small": "smaller than in training",
+    "large": "larger than in training",
+    "cut": "cut by the border of the image",
+}
+
+
+def _structures(record: Record, fine: Path) -> list[Table]:
+    """Volumes with their intervals and what to look at, where the method tells them."""
+    path = record.results.image("segment", record.unit, "volumes", space=record.anchor,
+                                extension=".tsv")  # fmt: skip
+    rows = files.read_tsv(path) if path.is_file() else []
+    if not rows or "expected_dice" not in rows[0]:
+        return []
+    color = {label.name: label.color for label in labelling(fine)}
+    told = tuple(
+        (
+            row["name"],
+            _ml(row["mm3"]),
+            f"{_ml(row['low'])} to {_ml(row['high'])}",
+            f"{float(row['expected_dice']):.2f}" if row["expected_dice"] else "–",
+            ", ".join(FLAGS.get(word, word) for word in row["flag"].split(",") if word),
+        )
+        for row in rows
+    )
+    header = ("structure", "ml", "95 % interval, ml", "expected Dice", "look at it because")
+    colors = tuple(color.get(row["name"], "#FFFFFF") for row in rows)
+    return [Table("Structures", header, told, colors)]
+
+
+def _ml(mm3: str) -> str:
+    return f"{float(mm3) / 1000:.3g}"
 
 
 def labelling(fine: Path) -> tuple[Label, ...]:
