@@ -76,6 +76,11 @@ class Project:
         )
         return Run(done.returncode, ANSI.sub("", done.stdout))
 
+    def copied(self, root: Path) -> Project:
+        """A copy of a project in which nothing has run yet."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Project(root)
+
     def add_subject(self, name: str) -> None:
         """Put a folder with one file into the DICOM folder."""
         folder = self.root / "dicom" / name

@@ -5,15 +5,28 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from .conftest import Project, make
+
 #: Entries that tell when, how fast or by which process something was made.
 VOLATILE = frozenset({"seconds", "Seconds", "PeakMemoryMB", "Date", "GeneratedOn"})
 #: Folders and files that tell of a run, not of the subjects.
 OF_RUNS = ("logs/", "benchmarks/")
+
+
+def with_workers(root: Path) -> Project:
+    """Two subjects, and stages that write images through the real runner."""
+    project = make(root)
+    script = Path(__file__).with_name("worker.py")
+    # the copy's own modules come first
+    start = f'PYTHONPATH="$PYTHONPATH:{script.parents[2]}" exec "{sys.executable}" "{script}" "$@"'
+    (root / "bin" / "voxelway").write_text(f"#!/bin/sh\n{start}\n")
+    return project
 
 
 def contents(root: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import Project, make
-from .storm import contents, family, half_written
+from .conftest import Project
+from .storm import contents, family, half_written, with_workers
 
 KILLS = int(os.environ.get("VOXELWAY_KILLS", "5"))
 SEED = int(os.environ.get("VOXELWAY_KILLS_SEED", "0"))
@@ -28,22 +27,11 @@ NOTHING = "Nothing to be done"
 SHARDS = "shards: {register: 3, segment: 2}\n"
 
 
-def project_of_workers(root: Path) -> Project:
-    """Two subjects, some stages on shards, stages that write images through the real runner."""
-    project = make(root)
-    script = Path(__file__).with_name("worker.py")
-    # the copy's own modules come first
-    start = f'PYTHONPATH="$PYTHONPATH:{script.parents[2]}" exec "{sys.executable}" "{script}" "$@"'
-    (root / "bin" / "voxelway").write_text(f"#!/bin/sh\n{start}\n")
-    project.configure("shards: {register: 2, segment: 2}\n")
-    return project
-
-
 @dataclass(frozen=True)
 class Undisturbed:
     """A run that nobody disturbed: what it began with, what it left, how long it took."""
 
-    pristine: Path
+    pristine: Project
     results: dict[str, str]
     seconds: float
 
@@ -51,18 +39,13 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """The run that all others have to equal."""
-    pristine = tmp_path_factory.mktemp("pristine")
-    project_of_workers(pristine)
-    project = copied(pristine, tmp_path_factory.mktemp("undisturbed") / "project")
+    pristine = with_workers(tmp_path_factory.mktemp("pristine"))
+    pristine.configure("shards: {register: 2, segment: 2}\n")
+    project = pristine.copied(tmp_path_factory.mktemp("undisturbed") / "project")
     began = time.monotonic()
     run = project.snakemake()
     assert run.code == 0, run.text
     return Undisturbed(pristine, contents(project.root / "results"), time.monotonic() - began)
-
-
-def copied(pristine: Path, root: Path) -> Project:
-    shutil.copytree(pristine, root, symlinks=True)
-    return Project(root)
 
 
 def killed_run(project: Project, chance: random.Random, most: float) -> bool:
@@ -90,7 +73,7 @@ def test_kills_at_random_times_change_nothing(undisturbed: Undisturbed, tmp_path
     while kills < KILLS:
         lives += 1
         told = f"seed {SEED}, life {lives}"
-        project = copied(undisturbed.pristine, tmp_path / f"life{lives}")
+        project = undisturbed.pristine.copied(tmp_path / f"life{lives}")
         for _ in range(min(3, KILLS - kills)):
             kills += killed_run(project, chance, undisturbed.seconds)
         again = project.snakemake()
