@@ -301,7 +301,20 @@ def test_labels_that_do_not_fit_the_logits_are_refused() -> None:
     for wrong in (target + 1, target - 2, target[:, :2], target[:1]):
         with pytest.raises(ValueError, match="labels"):
             loss([logits], wrong)
-    with pytest.raises(ValueError, match="class weights"):
-        value("cross_entropy", logits, target, weights=[1, 2])
     with pytest.raises(ValueError, match="outputs"):
         loss([], target)
+
+
+@pytest.mark.parametrize(
+    "name, key",
+    [
+        ("cross_entropy", "weights"),
+        ("focal", "weights"),
+        ("exponential_logarithmic", "frequencies"),
+    ],
+)
+def test_weights_that_are_not_as_many_as_the_classes(name: str, key: str) -> None:
+    logits, target = drawn(9)
+    with pytest.raises(VoxelwayError, match="3 classes") as caught:
+        value(name, logits, target, **{key: [1, 2]})
+    assert caught.value.code == "E-CONFIG-VALUE"

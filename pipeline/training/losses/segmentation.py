@@ -58,6 +58,7 @@ class SegmentationSum:
 
         Raises:
             ValueError: when the labels are not of the batch, or above K - 1 or below -1.
+            VoxelwayError: E-CONFIG-VALUE for class weights that are not as many as the classes.
         """
         _check(outputs, target)
         scales = [0.5**k for k in range(len(outputs))]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from pipeline.errors import VoxelwayError
 from pipeline.training.losses.segmentation_scored import IGNORED, Scored
 
 #: Smallest argument of a logarithm, and of a power below one: slopes stay finite.
@@ -34,12 +35,17 @@ def _weights(weights: Sequence[float] | None) -> tuple[float, ...] | None:
     return tuple(float(weight) for weight in weights)
 
 
+def _check_count(name: str, values: Sequence[float], scored: Scored) -> None:
+    if len(values) != scored.classes:
+        what = f"There are {len(values)} {name} of the loss for {scored.classes} classes"
+        raise VoxelwayError("E-CONFIG-VALUE", what, hint="One a class, the background's first")
+
+
 def _by_voxel(weights: Sequence[float] | None, scored: Scored) -> Tensor:
     """Weight of each voxel by its class, (B, *S), 0 where the label is ignored."""
     if weights is None:
         return scored.known
-    if len(weights) != scored.classes:
-        raise ValueError(f"there are {scored.classes} classes, and {len(weights)} class weights")
+    _check_count("class weights", weights, scored)
     table = scored.known.new_tensor(weights)
     return table[scored.target] * scored.known
 
@@ -239,6 +245,7 @@ class ExponentialLogarithmic:
         overlap = self._power(-torch.log(index.clamp_min(SMALLEST)))
         counts = scored.volumes.sum(dim=0)
         if self.frequencies is not None:
+            _check_count("frequencies", self.frequencies, scored)
             counts = counts.new_tensor(self.frequencies)
         # a class that the batch does not have has no voxel to weigh
         rare = torch.sqrt(counts.sum() / counts.clamp_min(1.0))
@@ -255,7 +262,8 @@ class Boundary:
     """Mean over voxels of the probability times the signed distance to the true boundary, voxels.
 
     Distances are positive outside and negative inside, so that the least is below 0. To be summed
-    with a term of overlap, its weight small at first.
+    with a term of overlap, its weight small at first. It takes a distance map a structure and
+    image on the CPU, so that many structures slow the training down.
 
     Kervadec et al. 2019, doi:10.1016/j.media.2020.101851.
 

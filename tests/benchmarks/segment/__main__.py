@@ -89,7 +89,8 @@ def head(rows: Sequence[Mapping[str, Any]], trained: int, options: Any) -> list[
         f"{options.steps} steps on {trained} {data}, fold {options.fold} of {options.folds} "
         f"(seed {options.seed}); {options.cores} cores ({platform.machine()}, "
         f"{platform.system()}); {versions}, ours by its {ours}.",
-        "Ours keeps some of the training cases to choose the checkpoint by; nnU-Net trains on all.",
+        "Ours keeps some of the training cases to choose the checkpoint by, and plans inside its "
+        "training; nnU-Net trains on all. Each segments its cases one by one, with one load.",
         "Memory is the largest of the main process; nnU-Net has others for its augmentation.",
         "Dice and seconds a case: mean ± half of its 95 % interval over cases.",
     ]
