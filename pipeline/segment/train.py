@@ -143,7 +143,7 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
             trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
         trained.networks[name] = recipe.networks[name]
         trained.fitted[name] = fitted
-        seen += tuning.logits(recipe.networks[name], samples[1])
+        seen += tuning.logits(recipe.networks[name], level, samples[1])
     scores, truth = (torch.cat(one).numpy() for one in zip(*seen, strict=True))
     temperature = calibration.fit_temperature(scores.T, truth)
     levels = list(trained.plan.levels)
@@ -179,7 +179,9 @@ def _member(
     started = tuning.start(network, name, str(learning["start"])) if learning["start"] else ""
     identity = _identity(task, trained, number, side, started)
     names = [_name(group, task.labels, level.regions) for group in level.classes]
-    recipe = LevelRecipe(name, network, learning["losses"], names, learning["freeze"], identity)
+    recipe = LevelRecipe(
+        name, level, network, learning["losses"], names, learning["freeze"], identity
+    )
     return recipe, samples, plan
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.segment.cascade.plan import Level
+from pipeline.segment.learning import samples
 from pipeline.training.losses import segmentation
 from pipeline.training.recipe import Networks, Player
 
@@ -17,6 +19,7 @@ class LevelRecipe:
 
     Args:
         name: of the network.
+        level: of the plan.
         network: maps (B, inputs, Z, Y, X) to logits, finest first.
         losses: entries of ``segment.learning.losses``.
         names: of the output channels but the background's.
@@ -30,13 +33,15 @@ class LevelRecipe:
     def __init__(
         self,
         name: str,
+        level: Level,
         network: nn.Module,
         losses: Sequence[Mapping[str, Any]],
         names: Sequence[str],
         frozen: Sequence[str],
         identity: str,
     ) -> None:
-        self.name, self.names, self.identity = name, list(names), identity
+        self.name, self.level = name, level
+        self.names, self.identity = list(names), identity
         self.networks: dict[str, nn.Module] = {name: network}
         self.players = [Player(name, (name,))]
         self.sum = segmentation.build(losses)
@@ -58,7 +63,8 @@ class LevelRecipe:
         """Dice of each structure that the sample has, by its name."""
         target: Tensor = batch["target"]
         valid = target >= 0
-        predicted = networks[self.name](batch["image"])[0].argmax(dim=1)
+        found = samples.logits(networks[self.name], self.level, batch["image"])
+        predicted = found.argmax(dim=1)
         predicted = torch.where(valid, predicted, 0)
         count = len(self.names) + 1
         both = torch.bincount(predicted[(predicted == target) & valid], minlength=count)

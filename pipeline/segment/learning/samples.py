@@ -15,12 +15,11 @@ import SimpleITK as sitk  # noqa: N813
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from pipeline import images
 from pipeline.errors import VoxelwayError
 from pipeline.segment import crop
-from pipeline.segment.cascade import volume
+from pipeline.segment.cascade import volume, window
 from pipeline.segment.cascade.plan import CascadePlan, Level
 from pipeline.segment.cascade.volume import Floats, Scale
 from pipeline.segment.learning.cases import Case
@@ -149,7 +148,7 @@ class Wholes:
         self.count, self.seed = count, seed
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
-        """``image`` (inputs, Z, Y, X) and ``target`` (Z, Y, X), filled up to the divisor."""
+        """``image`` (inputs, Z, Y, X) and ``target`` (Z, Y, X) of any size."""
         case = self.cases[index % len(self.cases)]
         rng = np.random.default_rng([self.seed, 2, index])
         scene = make_scene(self.material, case, rng, self.variety)
@@ -159,12 +158,7 @@ class Wholes:
             grid = images.spaced_grid(case.labels, level.spacing)
         else:
             grid = box_grid(level, before, scene)
-        size = tuple(-(-n // DIVISOR) * DIVISOR for n in grid.GetSize())
-        return sample(self.material, scene, grid, before, size, rng)
-
-
-#: Validation boxes are filled up to multiples of this, which the divisors of all networks divide.
-DIVISOR = 32
+        return sample(self.material, scene, grid, before, grid.GetSize(), rng)
 
 
 def make_scene(material: Material, case: Case, rng: np.random.Generator, variety: Variety) -> Scene:
@@ -236,18 +230,21 @@ def upstream(material: Material, scene: Scene, rng: np.random.Generator) -> Befo
 
 
 def posteriors(networks: Mapping[str, nn.Module], level: Level, values: Floats) -> Floats:
-    """Mean posterior (C, Z, Y, X) of the members that are given, in one piece, on the CPU."""
-    z, y, x = values.shape[1:]
-    pads = [n for size in (x, y, z) for n in (0, -size % DIVISOR)]
-    with torch.no_grad():
-        image = functional.pad(torch.from_numpy(values)[None], pads)
-        found = [
-            torch.softmax(networks[name](image)[0] / level.temperature, dim=1)
-            for name in level.networks
-            if name in networks
-        ]
-        mean = torch.stack(found).mean(dim=0)[0, :, :z, :y, :x]
-    return np.asarray(mean.numpy())
+    """Mean posterior (C, Z, Y, X) of the members that are given, on the CPU, as at inference."""
+    image = torch.from_numpy(values)[None]
+    shares = [
+        window.softmax(logits(networks[name], level, image), level.temperature)
+        for name in level.networks
+        if name in networks
+    ]
+    return np.asarray(torch.stack(shares).mean(dim=0)[0].numpy())
+
+
+def logits(network: nn.Module, level: Level, image: torch.Tensor) -> torch.Tensor:
+    """Logits (B, C, Z, Y, X) of a volume by the windows and the filling of inference."""
+    shape = [int(n) for n in image.shape[2:]]
+    route = window.way(shape, level.patch[::-1], window.divisor(network), 0.5)
+    return window.logits(network, image, route, image.device)
 
 
 def box_grid(level: Level, before: Before, scene: Scene) -> sitk.Image:

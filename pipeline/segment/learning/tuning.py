@@ -10,6 +10,8 @@ from torch import nn
 
 from pipeline.bundles import read_bundle
 from pipeline.errors import VoxelwayError
+from pipeline.segment.cascade.plan import Level
+from pipeline.segment.learning import samples
 from pipeline.training.data import SeededSamples, collate
 
 #: Voxels of a sample whose logits are kept for the temperature.
@@ -48,17 +50,19 @@ def start(network: nn.Module, name: str, path: str) -> str:
     raise VoxelwayError("E-MODEL-INPUT", what, where=path, hint=hint)
 
 
-def logits(network: nn.Module, samples: SeededSamples) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def logits(
+    network: nn.Module, level: Level, held_out: SeededSamples
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Logits (N, C) and classes (N,) of random voxels of each validation sample.
 
     Of voxels that are or were taken for a structure: sure background would drown them.
     """
     found = []
     with torch.no_grad():
-        for number in range(len(samples)):
-            sample = collate([samples[number]])
+        for number in range(len(held_out)):
+            sample = collate([held_out[number]])
             target = sample["target"].reshape(-1)
-            output = network(sample["image"])[0]
+            output = samples.logits(network, level, sample["image"])
             flat = output[0].reshape(output.shape[1], -1).T
             generator = torch.Generator().manual_seed(number)
             structure = (target > 0) | (flat.argmax(dim=1) > 0)
