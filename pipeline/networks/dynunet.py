@@ -47,7 +47,7 @@ class DynUNet(Segmenter):
         segmenter.check_share(dropout)
         sizes, steps = segmenter.grids(channels, kernels, strides, dims)
         super().__init__(inputs, outputs, dims, segmenter.product(steps), deep_supervision)
-        self.network = MonaiDynUNet(
+        network = MonaiDynUNet(
             spatial_dims=dims,
             in_channels=inputs,
             out_channels=outputs,
@@ -60,6 +60,9 @@ class DynUNet(Segmenter):
             deep_supr_num=max(len(channels) - 2, 1),
             res_block=residual,
         )
+        # MONAI registers its layers twice, which can't be saved without pickle
+        self.layers, self.output = network.skip_layers, network.output_block
+        self.heads: list[Tensor] = network.heads
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Logits of (B, inputs, *S), finest first: (B, outputs, *S), coarser if supervised.
@@ -69,8 +72,10 @@ class DynUNet(Segmenter):
         """
         self.check(image)
         # past MONAI's own forward, which would interpolate the coarser logits to the finest grid
-        finest = self.network.output_block(self.network.skip_layers(image))
-        coarser = list(self.network.heads) if self.supervised else []
+        finest = self.output(self.layers(image))
+        coarser = list(self.heads) if self.supervised else []
+        # the layers write there, and would keep the graph until the next image
+        self.heads[:] = [finest.new_empty(0)] * len(self.heads)
         return [finest, *coarser]
 
 

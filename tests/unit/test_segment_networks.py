@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pipeline import networks
@@ -55,10 +57,13 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
 CLASSES = 3
 
 
-def build(case: str, inputs: int = 2) -> Segmenter:
+def told(case: str) -> dict[str, Any]:
+    return {"inputs": 2, "outputs": CLASSES, **CASES[case][1]}
+
+
+def build(case: str) -> Segmenter:
     torch.manual_seed(3)
-    name, arguments, _ = CASES[case]
-    made = networks.build(name, {"inputs": inputs, "outputs": CLASSES, **arguments})
+    made = networks.build(CASES[case][0], told(case))
     assert isinstance(made, Segmenter)
     return made
 
@@ -135,6 +140,20 @@ def test_one_image_of_a_batch_does_not_change_another(case: str) -> None:
     with torch.no_grad():
         together, alone = network(given)[0][:1], network(given[:1])[0]
     assert torch.allclose(together, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_network_can_be_copied_and_saved_after_a_step(case: str) -> None:
+    network = build(case).train()
+    given = image(network)
+    network(given)
+    torch.manual_seed(9)
+    other = networks.build(CASES[case][0], told(case))
+    other.load_state_dict(load(save(network.state_dict())))
+    with torch.no_grad():
+        wanted = network.eval()(given)[0]
+        assert torch.equal(other.eval()(given)[0], wanted)
+        assert torch.equal(copy.deepcopy(network)(given)[0], wanted)
 
 
 @settings(max_examples=15, deadline=None)
