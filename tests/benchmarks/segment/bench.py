@@ -25,7 +25,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "nnunet": (PEER, {"mirroring": False}),
     "voxelway": (OURS, {}),
 }
-COLUMNS = ("seconds", "peak_mb", "plan_s", "train_s", "train_peak_mb", "version", "error")
+COLUMNS = (
+    "seconds", "peak_mb", "batch", "plan_s", "train_s", "train_peak_mb", "version", "error",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,9 @@ def train(job: dict[str, Any]) -> dict[str, float]:
     code, seconds = meter.timed(lambda: cli.main(command))
     if code:
         raise SystemExit(f"voxelway train ended with {code}")
-    return {"train_s": seconds}
+    about = json.loads((Path(job["bundle"]) / "metadata.json").read_text(encoding="utf-8"))
+    plan = about["training"]["plan"]
+    return {"train_s": seconds, "batch": plan["batch"] * plan["accumulate"]}
 
 
 def segment(job: dict[str, Any]) -> dict[str, float]:

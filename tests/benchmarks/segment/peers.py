@@ -60,8 +60,9 @@ def train(job: dict[str, Any]) -> dict[str, float]:
         api.preprocess([NUMBER], configurations=[CONFIGURATION], num_processes=[processes])
 
     _, planning = meter.timed(prepare)
-    _, training = meter.timed(lambda: trainer(job, int(job["steps"])).run_training())
-    return {"plan_s": planning, "train_s": training}
+    made = trainer(job, int(job["steps"]))
+    _, training = meter.timed(made.run_training)
+    return {"plan_s": planning, "train_s": training, "batch": made.batch_size}
 
 
 def lay_out(data: Path, work: Path, labels: list[int]) -> None:

@@ -14,7 +14,7 @@ def table(rows: Sequence[Row], labels: Sequence[int]) -> str:
     """Markdown table, a line a method in the order of the rows."""
     titles = [
         "method", "cases", *(f"Dice of {label}" for label in labels), "mean Dice",
-        "planning, s", "training, s", "training, MB", "a case, s", "segmenting, MB",
+        "samples a step", "planning, s", "training, s", "training, MB", "a case, s", "segmenting, MB",
     ]  # fmt: skip
     lines = [_line(titles), _line(["---"] * len(titles))]
     for method in dict.fromkeys(str(row["method"]) for row in rows):
@@ -22,6 +22,7 @@ def table(rows: Sequence[Row], labels: Sequence[int]) -> str:
         scores = [_cell(numbers(mine, f"dice_{label}"), ".3f") for label in labels]
         mean = _cell([mean_dice(row, labels) for row in mine], ".3f")
         costs = [
+            _cell(numbers(mine, "batch")[:1], ".0f"),
             _cell(numbers(mine, "plan_s")[:1], ".0f"),
             _cell(numbers(mine, "train_s")[:1], ".0f"),
             _cell(numbers(mine, "train_peak_mb")[:1], ".0f"),
