@@ -14,7 +14,8 @@ def table(rows: Sequence[Row], labels: Sequence[int]) -> str:
     """Markdown table, a line a method in the order of the rows."""
     titles = [
         "method", "cases", *(f"Dice of {label}" for label in labels), "mean Dice",
-        "samples a step", "planning, s", "training, s", "training, MB", "a case, s", "segmenting, MB",
+        "samples a step", "planning, s", "training, s", "training, MB", "a case, s",
+        "segmenting, MB",
     ]  # fmt: skip
     lines = [_line(titles), _line(["---"] * len(titles))]
     for method in dict.fromkeys(str(row["method"]) for row in rows):
