@@ -18,6 +18,7 @@ from typing import Any
 from pipeline import files, status
 from pipeline.errors import VoxelwayError
 from pipeline.ingest import manifest
+from pipeline.methods import stage_packages
 from pipeline.paths import LATER, Results, Unit, sidecar
 
 #: Stages that are made every time: they rest on more than their unit (truth, the other units).
@@ -58,11 +59,12 @@ def basis(
 
     Returns:
         ``code``, ``config``, ``model``, ``decision``, every earlier stage, and for the stages that
-        read them ``source`` (the DICOM series) and ``template`` → digest; the names that
-        `voxelway why` tells.
+        read them ``source`` (the DICOM series) and ``template`` → digest; ``packages`` → their
+        versions. These are the names that `voxelway why` tells.
     """
     found = {
         "code": code,
+        "packages": ", ".join(stage_packages(stage, params)),
         "config": _digest(json.dumps(dict(params), sort_keys=True, default=str)),
         "model": model,
         "decision": decision,

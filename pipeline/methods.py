@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import VoxelwayError
-from pipeline.fingerprint import code_fingerprint
+from pipeline.fingerprint import code_fingerprint, packages
 
 
 def available(stage: str) -> list[str]:
@@ -80,9 +80,17 @@ def create(stage: str, method: str, params: Mapping[str, Any], model: Path | Non
 
 def stage_code(stage: str, params: Mapping[str, Any]) -> str:
     """Fingerprint of a stage with the methods that its parameters name, and no others."""
+    return code_fingerprint(*_modules(stage, params))
+
+
+def stage_packages(stage: str, params: Mapping[str, Any]) -> list[str]:
+    """Packages with their versions that a stage rests on, with those of its named methods."""
+    return packages(*_modules(stage, params))
+
+
+def _modules(stage: str, params: Mapping[str, Any]) -> list[str]:
     named = sorted(set(_texts(params)) & set(available(stage)))
-    modules = [module_name(stage, method) for method in named]
-    return code_fingerprint(f"pipeline.{stage}.stage", *modules)
+    return [f"pipeline.{stage}.stage", *(module_name(stage, method) for method in named)]
 
 
 def _texts(value: Any) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 from .conftest import Project
+from .test_models import AFTER_REGISTER
 from .test_reruns import append
 
 
@@ -34,6 +36,19 @@ def test_before_and_after_a_change(finished: Project) -> None:
 
     dry = finished.snakemake("--dry-run")
     assert "before: 'code of segment" in dry.text and "now: 'code of segment" in dry.text
+
+
+def test_a_package_of_another_version(finished: Project) -> None:
+    other = finished.root / "antspyx-99.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: antspyx\nVersion: 99.0\n")
+    told = why(finished, "one")
+    assert re.fullmatch(r"runs: packages changed \(antspyx [\d.]+ → 99\.0\)", told["register"])
+    assert told["denoise"] == told["superres"] == "stands"
+
+    dry = finished.snakemake("--dry-run")
+    assert dry.jobs == AFTER_REGISTER, dry.text
+    assert "now: 'register with antspyx 99.0'" in dry.text
 
 
 def test_a_subject_that_is_not_there(finished: Project) -> None:

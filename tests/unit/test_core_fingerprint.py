@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.methods import stage_packages
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "from pipeline.methods import stage_code; print(stage_code('denoise', {'method': 'nlm'}))"
 
@@ -61,3 +63,30 @@ def test_another_method_and_a_later_stage_do_not_count(project: Path) -> None:
     ):
         path.write_text(path.read_text() + "\nEXTRA = 1\n")
     assert fingerprint(project) == before
+
+
+def test_packages_of_the_named_methods_alone() -> None:
+    def names(stage: str, method: str) -> list[str]:
+        return [text.split()[0] for text in stage_packages(stage, {"method": method})]
+
+    assert "antspyx" in names("denoise", "ants_nlm")
+    assert "antspyx" not in names("denoise", "nlm")
+    assert "torch" in names("register", "voxelmorph")
+    assert all(version[0].isdigit() and "+" not in version for version in versions("register"))
+
+
+def versions(stage: str) -> list[str]:
+    return [text.split()[1] for text in stage_packages(stage, {})]
+
+
+def test_a_text_is_remembered_by_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    command = [sys.executable, "-c", SCRIPT]
+    first = subprocess.check_output(command, cwd=ROOT, text=True)
+    (kept,) = (tmp_path / "voxelway").glob("*.json")
+    assert subprocess.check_output(command, cwd=ROOT, text=True) == first
+    for broken in ("no JSON", '["a list"]', '{"0": ["short"]}'):
+        kept.write_text(broken)
+        assert subprocess.check_output(command, cwd=ROOT, text=True) == first

@@ -209,7 +209,7 @@ def test_a_template_that_comes_later_disturbs_no_stage_that_does_not_read_it(
 )
 def test_what_a_stage_rests_on(results: Results, stage: str, rests: set[str]) -> None:
     now = made.basis(results, GOOD, stage, {}, code="c", model="", decision="")
-    assert set(now) == rests | {"code", "config", "model", "decision"}
+    assert set(now) == rests | {"code", "packages", "config", "model", "decision"}
 
 
 def test_other_parameters_make_all_again(results: Results) -> None:

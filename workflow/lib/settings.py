@@ -13,7 +13,7 @@ from pipeline import config as configuration
 from pipeline import models
 from pipeline.errors import VoxelwayError
 from pipeline.fingerprint import code_fingerprint
-from pipeline.methods import learned, module_name, stage_code
+from pipeline.methods import learned, module_name, stage_code, stage_packages
 from pipeline.paths import Results
 from pipeline.register.names import known_template
 
@@ -127,6 +127,11 @@ def export(settings: Mapping[str, Any], bundles: Mapping[str, Model]) -> None:
 def code_of(settings: Mapping[str, Any], stage: str) -> str:
     """Fingerprint of a stage's code with the methods that the configuration chose."""
     return stage_code(stage, configuration.used_by(stage, settings[stage], "inference"))
+
+
+def packages_of(settings: Mapping[str, Any], stage: str) -> list[str]:
+    """Packages with their versions that a stage and its methods rest on."""
+    return stage_packages(stage, configuration.used_by(stage, settings[stage], "inference"))
 
 
 def code_of_modules(*modules: str) -> str:

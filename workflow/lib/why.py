@@ -77,7 +77,20 @@ def _reason(results: Results, settings: Mapping[str, Any], unit: Unit, stage: st
         # a stage that failed or was passed over keeps no record
         return "" if ended.status != "ok" else "no record of what it was made from"
     now = basis_now(results, settings, unit, stage)
-    return ", ".join(WORDS.get(name, f"{name} changed") for name in made.changed(record, now))
+    return ", ".join(_told(name, record.basis, now) for name in made.changed(record, now))
+
+
+def _told(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    if name != "packages":
+        return WORDS.get(name, f"{name} changed")
+    old, new = ({*basis.get(name, "").split(", ")} - {""} for basis in (before, now))
+    versions = dict(text.rsplit(" ", 1) for text in old - new)
+    told = []
+    for text in sorted(new - old, key=str.lower):
+        package, version = text.rsplit(" ", 1)
+        told.append(f"{package} {versions.pop(package, 'new')} → {version}")
+    told += [f"{package} {version} → not used" for package, version in sorted(versions.items())]
+    return f"packages changed ({', '.join(told)})"
 
 
 def basis_now(

@@ -8,18 +8,21 @@ from pathlib import Path
 
 from pipeline import decisions
 from pipeline.errors import VoxelwayError
+from pipeline.fingerprint import packages
 from pipeline.paths import Results, Unit
 from workflow.lib import (
     arrivals,
     cohort,
+    engine,
     environment,
     resources as needs,
     runs,
     settings,
 )
-from workflow.lib.jobs import UNIT, Jobs, sizes, with_models
+from workflow.lib.jobs import UNIT, Jobs, signed, sizes, with_models
 
 environment.provide_voxelway()
+engine.mend()
 
 
 def refuse(error):
@@ -69,13 +72,15 @@ def target(stage):
 
 def every(stage):
     """Input function: what tells that this stage has ended for every unit of the cohort."""
-    return lambda wildcards: JOBS.targets(stage, indexed().units)
+    return signed(lambda wildcards: JOBS.targets(stage, indexed().units))
 
 
 def training_images(stage, *splits):
     """Input function: the images of a stage that a model is trained on and chosen by."""
-    return lambda wildcards: JOBS.targets(
-        stage, [unit for split in splits for unit in indexed().split(split)]
+    return signed(
+        lambda wildcards: JOBS.targets(
+            stage, [unit for split in splits for unit in indexed().split(split)]
+        )
     )
 
 
@@ -89,19 +94,29 @@ def bundle(stage):
     return [trained(stage) / "metadata.json"] if MODELS[stage].trained else []
 
 
+# A function is called for every job of a cohort: what is the same for all jobs, or a pattern of
+# their wildcards, is given as it is.
+
+
 def decision_on(stage):
-    """Params function: changes when people decided that the stage runs again for a unit."""
+    """Param: changes when people decided that the stage runs again for a unit."""
+    if not DECISIONS.rows:
+        return []
 
     def marks(wildcards):
         found = {u.name: DECISIONS.mark(u, stage) for u in JOBS.units(stage, wildcards)}
         return [f"{name}: {mark}" for name, mark in found.items() if mark]
 
-    return marks
+    return signed(marks)
 
 
 def names_of_units(stage):
-    """Params function: the units of a job, as `voxelway STAGE --unit` takes them."""
-    return lambda wildcards: [unit.name for unit in JOBS.units(stage, wildcards)]
+    """Param: the units of a job, as `voxelway STAGE --unit` takes them."""
+    if not JOBS.sharded(stage):
+        return [UNIT.name]
+    return signed(
+        lambda wildcards: [unit.name for unit in JOBS.units(stage, wildcards)]
+    )
 
 
 def voxels(stage, wildcards):
@@ -118,35 +133,58 @@ def needed(stage):
 
 def memory(stage):
     """Resource function: megabytes from the size of the images, more with each attempt."""
-    return lambda wildcards, attempt: needs.memory_mb(
-        needed(stage), max(voxels(stage, wildcards), default=0), attempt
+    return signed(
+        lambda wildcards, attempt: needs.memory_mb(
+            needed(stage), max(voxels(stage, wildcards), default=0), attempt
+        )
     )
 
 
 def runtime(stage):
     """Resource function: minutes from the size of the images, more with each attempt."""
-    return lambda wildcards, attempt: needs.minutes(
-        needed(stage), voxels(stage, wildcards), attempt
+    return signed(
+        lambda wildcards, attempt: needs.minutes(
+            needed(stage), voxels(stage, wildcards), attempt
+        )
     )
 
 
 def gpus(stage):
-    """Resource function: a GPU for a method with a model to load, where a cluster gives them."""
-    wanted = int(stage in JOBS.alone)
-    return lambda wildcards: wanted if workflow.non_local_exec else 0
+    """Resource: a GPU for a method with a model to load, where a cluster gives them."""
+    if stage not in JOBS.alone:
+        return 0
+    return signed(lambda wildcards: int(workflow.non_local_exec))
 
 
 slice_of = partial(settings.slice_of, SETTINGS)
 
 
+def compared(find):
+    """Only the process that plans compares parameters: jobs of a cluster need not find them out."""
+    return find() if workflow.is_main_process else []
+
+
 def code_of(stage):
-    """Param: fingerprint of a stage's code, named as Snakemake's reasons show it."""
-    return f"code of {stage} {settings.code_of(SETTINGS, stage)}"
+    """Params: fingerprint of a stage's code, named as Snakemake's reasons show it."""
+    return compared(lambda: f"code of {stage} {settings.code_of(SETTINGS, stage)}")
+
+
+def packages_of(stage):
+    """Params: versions of the packages that a stage rests on, each by itself in a reason."""
+    found = compared(lambda: settings.packages_of(SETTINGS, stage))
+    return [f"{stage} with {package}" for package in found]
 
 
 def code_of_modules(*modules):
     """Param: fingerprint of code that is no stage's."""
-    return f"code of {' '.join(modules)} {settings.code_of_modules(*modules)}"
+    named = " ".join(modules)
+    return compared(lambda: f"code of {named} {settings.code_of_modules(*modules)}")
+
+
+def packages_of_modules(*modules):
+    """Params: versions of the packages that code which is no stage's rests on."""
+    found = compared(lambda: packages(*modules))
+    return [f"{' '.join(modules)} with {package}" for package in found]
 
 
 def model_of(stage):

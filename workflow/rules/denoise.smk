@@ -17,6 +17,7 @@ rule train_denoise:
         runtime=24 * 60,
         gpu=1,
     params:
+        *packages_of_modules("pipeline.denoise.train"),
         bundle=trained("denoise"),
         results=RESULTS.root,
         config=slice_of("denoise", "training"),
@@ -47,6 +48,7 @@ rule denoise:
         runtime=runtime("denoise"),
         gpu=gpus("denoise"),
     params:
+        *packages_of("denoise"),
         results=RESULTS.root,
         config=slice_of("denoise"),
         code=code_of("denoise"),

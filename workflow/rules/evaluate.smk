@@ -25,6 +25,7 @@ rule evaluate:
         mem_mb=memory("evaluate"),
         runtime=runtime("evaluate"),
     params:
+        *packages_of("evaluate"),
         results=RESULTS.root,
         config=slice_of("evaluate"),
         code=code_of("evaluate"),

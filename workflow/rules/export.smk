@@ -17,6 +17,7 @@ rule export:
         mem_mb=memory("export"),
         runtime=runtime("export"),
     params:
+        *packages_of("export"),
         results=RESULTS.root,
         config=slice_of("export"),
         code=code_of("export"),

@@ -15,6 +15,7 @@ checkpoint index:
     envmodules:
         "voxelway",
     params:
+        *packages_of_modules("pipeline.ingest.index"),
         results=RESULTS.root,
         config=slice_of("ingest"),
         dicom=SETTINGS["dicom"],
@@ -42,6 +43,7 @@ rule ingest:
         mem_mb=memory("ingest"),
         runtime=runtime("ingest"),
     params:
+        *packages_of("ingest"),
         results=RESULTS.root,
         config=slice_of("ingest"),
         code=code_of("ingest"),

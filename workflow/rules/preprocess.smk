@@ -17,6 +17,7 @@ rule preprocess:
         mem_mb=memory("preprocess"),
         runtime=runtime("preprocess"),
     params:
+        *packages_of("preprocess"),
         results=RESULTS.root,
         config=slice_of("preprocess"),
         code=code_of("preprocess"),

@@ -13,6 +13,7 @@ rule template:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
     params:
+        *packages_of_modules("pipeline.register.template"),
         config=[SETTINGS["register"][key] for key in ("template", "template_spacing")],
         code=code_of_modules("pipeline.register.template"),
         folder=TEMPLATE,
@@ -40,6 +41,7 @@ rule train_register:
         runtime=24 * 60,
         gpu=1,
     params:
+        *packages_of_modules("pipeline.register.train"),
         bundle=trained("register"),
         results=RESULTS.root,
         config=slice_of("register", "training"),
@@ -69,6 +71,7 @@ rule register:
         runtime=runtime("register"),
         gpu=gpus("register"),
     params:
+        *packages_of("register"),
         results=RESULTS.root,
         config=slice_of("register"),
         code=code_of("register"),

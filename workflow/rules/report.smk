@@ -17,6 +17,7 @@ rule report:
         mem_mb=memory("report"),
         runtime=runtime("report"),
     params:
+        *packages_of("report"),
         results=RESULTS.root,
         config=slice_of("report"),
         code=code_of("report"),

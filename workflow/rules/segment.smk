@@ -17,6 +17,7 @@ rule train_segment:
         runtime=24 * 60,
         gpu=1,
     params:
+        *packages_of_modules("pipeline.segment.train"),
         bundle=trained("segment"),
         results=RESULTS.root,
         config=slice_of("segment", "training"),
@@ -47,6 +48,7 @@ rule segment:
         runtime=runtime("segment"),
         gpu=gpus("segment"),
     params:
+        *packages_of("segment"),
         results=RESULTS.root,
         config=slice_of("segment"),
         code=code_of("segment"),

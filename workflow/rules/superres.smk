@@ -17,6 +17,7 @@ rule train_superres:
         runtime=24 * 60,
         gpu=1,
     params:
+        *packages_of_modules("pipeline.superres.train"),
         bundle=trained("superres"),
         results=RESULTS.root,
         config=slice_of("superres", "training"),
@@ -47,6 +48,7 @@ rule superres:
         runtime=runtime("superres"),
         gpu=gpus("superres"),
     params:
+        *packages_of("superres"),
         results=RESULTS.root,
         config=slice_of("superres"),
         code=code_of("superres"),

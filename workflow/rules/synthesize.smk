@@ -15,6 +15,7 @@ rule train_synthesize:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
+        *packages_of_modules("pipeline.synthesize.train"),
         bundle=trained("synthesize"),
         results=RESULTS.root,
         config=slice_of("synthesize", "training"),
@@ -43,6 +44,7 @@ rule synthesize:
         runtime=runtime("synthesize"),
         gpu=gpus("synthesize"),
     params:
+        *packages_of("synthesize"),
         results=RESULTS.root,
         config=slice_of("synthesize"),
         code=code_of("synthesize"),
