@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test test-slurm unit lint docs lock bench-register bench-restore bench-segment clean
+.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-register bench-restore bench-segment clean
 
 setup: .venv/ready
 
@@ -29,11 +29,16 @@ test: setup lint
 	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/dag
 	$(BIN)/pytest tests/e2e
 
-# a Slurm cluster on this host, as root: Debian's packages, started for the tests and stopped
+# a Slurm cluster on this host, as root: Debian's packages are installed, and removed afterwards
 test-slurm: setup
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v slurmctld >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; fi
-	$(BIN)/pytest tests/slurm
+	bash tests/slurm/cluster/with.sh $(BIN)/pytest --durations=5 tests/slurm
+
+# twenty kills at random times instead of the five of `make test`; KILLS=n SEED=n for others
+KILLS ?= 20
+SEED ?= 0
+
+test-kills: setup
+	VOXELWAY_KILLS=$(KILLS) VOXELWAY_KILLS_SEED=$(SEED) $(BIN)/pytest tests/dag/test_kills.py
 
 unit: setup
 	$(BIN)/pytest -n 2 tests/unit
