@@ -177,6 +177,14 @@ def test_wrong_arguments(tmp_path: Path) -> None:
                              "--out", str(tmp_path / "o.tsv")])  # fmt: skip
 
 
+def test_labels_that_nnunet_does_not_take(tmp_path: Path) -> None:
+    data = folder_of(tmp_path / "data", 5)
+    values = np.full((2, 2, 4), 7, np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(data / "labels" / "case0.nii.gz"))
+    with pytest.raises(VoxelwayError, match=r"\[1, 2, 7\]"):
+        bench_main.main([str(data), "--out", str(tmp_path / "o.tsv")])
+
+
 def test_table_by_hand() -> None:
     rows = [
         {"method": "a", "case": "1", "dice_1": 0.8, "dice_2": 0.6, "seconds": 1.0, "train_s": 60.0},

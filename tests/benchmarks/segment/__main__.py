@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     setup.work.mkdir(parents=True, exist_ok=True)
     _note_split(setup.work / "split.json", train, test, options)
     labels = cases.labels_of(found)
+    if labels != list(range(1, len(labels) + 1)):
+        what = f"The labels {labels[:10]} are not 1, 2, 3, ..., which nnU-Net wants"
+        raise VoxelwayError("E-USAGE", what, hint="Number them anew")
     columns = bench.columns(labels)
     rows: list[dict[str, Any]] = []
 

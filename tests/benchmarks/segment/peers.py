@@ -76,7 +76,6 @@ def lay_out(data: Path, work: Path, labels: list[int]) -> None:
         link(path, raw / "imagesTr" / f"{case}_0000.nii.gz")
         link(data / "labels" / path.name, raw / "labelsTr" / path.name)
         count += 1
-    # its labels are consecutive: others are refused by its own check
     told = {"background": 0, **{f"label{label}": label for label in labels}}
     content = {
         "channel_names": {"0": "MRI"},
