@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.dag.conftest import ANSI, Project, Run, project  # noqa: F401  (a fix
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("slurmctld", "slurmd", "munged", "squeue", "sbatch")
+STATE = Path(os.environ.get("SLURM_CI_RUN", "/tmp/voxelway-slurm"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,17 +26,36 @@ def cluster() -> Iterator[None]:
     lacking = [name for name in PROGRAMS if shutil.which(name) is None]
     if lacking or os.getuid() != 0:
         pytest.skip(f"needs root and {', '.join(lacking or PROGRAMS)}: `make test-slurm`")
-    subprocess.run(["bash", str(HERE / "cluster" / "up.sh"), "none"], check=True, timeout=120)
+    # no job, node or requeue of an earlier cluster
+    shutil.rmtree(STATE, ignore_errors=True)
+    environment = {**os.environ, "SLURM_CI_RUN": str(STATE)}
+    up, down = (["bash", str(HERE / "cluster" / f"{name}.sh")] for name in ("up", "down"))
+    subprocess.run([*up, "none"], check=True, timeout=120, env=environment)
     try:
         yield
     finally:
-        subprocess.run(["bash", str(HERE / "cluster" / "down.sh")], check=False, timeout=120)
+        subprocess.run(down, check=False, timeout=120, env=environment)
 
 
 def queue() -> list[str]:
     """Jobs that wait or run: id and comment."""
     asked = ["squeue", "--noheader", "--states", "PENDING,RUNNING", "--format", "%i %k"]
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def job_of(process: int) -> tuple[str, str]:
+    """The Slurm job that a process belongs to, and its node."""
+    words = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    found = dict(word.partition("=")[::2] for word in words)
+    return found["SLURM_JOB_ID"], found["SLURMD_NODENAME"]
+
+
+def wait_for(what: Callable[[], object], seconds: float = 240) -> None:
+    """Wait until something is so; fail when it is not in time."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
 
 
 @dataclass
@@ -53,22 +74,35 @@ class OnCluster:
 
     def snakemake(self, *arguments: str) -> Run:
         """Run to its end."""
-        done = subprocess.run(
-            [*self.command, *arguments], cwd=self.project.root, env=self.project.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600,
-        )  # fmt: skip
-        return Run(done.returncode, ANSI.sub("", done.stdout))
+        return self.ended(self.begin(*arguments))
 
-    def begin(self) -> subprocess.Popen[bytes]:
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a run in the background."""
+        log = (self.project.root / "run.log").open("w", encoding="utf-8")
         return subprocess.Popen(
-            self.command, cwd=self.project.root, env=self.project.environment,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            [*self.command, *arguments], cwd=self.project.root, env=self.project.environment,
+            stdout=log, stderr=subprocess.STDOUT, start_new_session=True, text=True,
         )  # fmt: skip
+
+    def ended(self, run: subprocess.Popen[str]) -> Run:
+        """How a run in the background ended."""
+        code = run.wait(timeout=600)
+        return Run(code, ANSI.sub("", (self.project.root / "run.log").read_text()))
+
+    def process(self, work: str) -> int:
+        """The process that was ordered to hang at a stage of a subject, once it does."""
+        mark = self.project.root / f"{work}.pid"
+        wait_for(lambda: mark.is_file() and mark.read_text())
+        return int(mark.read_text())
 
 
 @pytest.fixture
 def on_cluster(project: Project) -> OnCluster:  # noqa: F811
     """Two subjects, the profiles where Snakemake looks for them."""
+    return beside(project)
+
+
+def beside(project: Project) -> OnCluster:  # noqa: F811
+    """A project whose profile for Slurm stands where Snakemake looks for it."""
     (project.root / "slurm").symlink_to("workflow/profiles/slurm")
     return OnCluster(project)

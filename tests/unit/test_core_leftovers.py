@@ -53,7 +53,11 @@ def test_a_stage_clears_what_an_earlier_one_left_without_an_account(
     assert other.exists()
 
 
-def test_a_run_begins_without_the_leftovers_of_the_one_before(tmp_path: Path) -> None:
+def test_a_run_begins_without_the_leftovers_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(runs.MARK, "")  # it is set below, and taken back
+    monkeypatch.setattr(runs, "_held", [])
     results = Results(tmp_path / "results")
     stale = [
         put(results.root / ".part-manifest.tsv"),

@@ -1,0 +1,139 @@
+"""Faults on a real cluster: jobs that are killed, starved, pre-empted; nodes and runs that die.
+
+After each, one command finishes the run, and the results are those of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.paths import Results, Unit
+from tests.dag.conftest import Project, copy
+from tests.dag.storm import contents, half_written, with_workers
+
+from .conftest import STATE, OnCluster, beside, job_of, queue, wait_for
+
+NOTHING = "Nothing to be done"
+#: How the executor tells of a job that did not end well, and of one that it sends.
+FAILED = re.compile(r"SLURM-job '(\d+)' failed, SLURM status is: '(\w+)'")
+#: What is asked of the cluster: the first stage of everybody, which is enough to go wrong.
+INGEST = [str(Results(Path("results")).status("ingest", Unit(who, "01"))) for who in
+          ("one", "two", "three")]  # fmt: skip
+SENT = re.compile(r"submitted with SLURM jobid (\d+)")
+
+
+def tell(*command: str) -> None:
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Three subjects whose stages go through the real runner; only the index has run."""
+    project = with_workers(tmp_path_factory.mktemp("pristine"))
+    project.add_subject("three")
+    assert project.snakemake("index").code == 0
+    return project
+
+
+@pytest.fixture(scope="module")
+def expected(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a run leaves that nobody disturbs."""
+    project = copy(pristine, tmp_path_factory.mktemp("undisturbed") / "project")
+    run = project.snakemake()
+    assert run.code == 0, run.text
+    return contents(project.root / "results")
+
+
+@pytest.fixture
+def on_cluster(pristine: Project, tmp_path: Path) -> OnCluster:
+    """A fresh copy."""
+    return beside(copy(pristine, tmp_path / "project"))
+
+
+def finishes(project: Project, expected: dict[str, str]) -> None:
+    """One command, here without the cluster, which makes the whole no slower than it has to be."""
+    run = project.snakemake()
+    assert run.code == 0, run.text
+    assert contents(project.root / "results") == expected
+    assert half_written(project.root) == []
+    assert NOTHING in project.snakemake("--dry-run").text
+
+
+def test_jobs_that_are_killed_or_take_too_much_are_tried_again(
+    on_cluster: OnCluster, expected: dict[str, str]
+) -> None:
+    """`kill -9` of a job, out of memory, time limit: each is sent once more, with more."""
+    project = on_cluster.project
+    project.order("hang ingest one\neat ingest two\nhang ingest three\n")
+    run = on_cluster.begin(*INGEST, "--set-resources", "ingest:mem_mb=800*attempt")
+    killed, greedy, slow = (on_cluster.process(f"ingest-{who}") for who in ("one", "two", "three"))
+    jobs = [job_of(process)[0] for process in (killed, greedy, slow)]
+    project.order("")
+    os.kill(killed, signal.SIGKILL)
+    tell("scontrol", "update", f"JobId={jobs[2]}", "TimeLimit=1")
+    ended = on_cluster.ended(run)
+    assert ended.code == 0, ended.text
+    told = dict(FAILED.findall(ended.text))
+    assert set(told) == set(jobs), ended.text
+    assert told[jobs[2]] == "TIMEOUT"
+    assert "mem_mb=800," in ended.text and "mem_mb=1600," in ended.text
+    finishes(project, expected)
+
+
+def test_lost_nodes_and_preemption_are_survived(
+    on_cluster: OnCluster, expected: dict[str, str]
+) -> None:
+    """Slurm brings the jobs back; with more memory than half a node each has a node for itself."""
+    project = on_cluster.project
+    # a partition of low priority, from which jobs of the others take what they need
+    partitions = project.root / "workflow" / "profiles" / "slurm" / "partitions.yaml"
+    partitions.write_text(partitions.read_text().replace("  cpu:", "  scavenge:"))
+    project.order("hang ingest one\nhang ingest two\n")
+    run = on_cluster.begin(*INGEST, "--set-resources", "ingest:mem_mb=5000")
+    lost, preempted = (job_of(on_cluster.process(f"ingest-{who}")) for who in ("one", "two"))
+    assert lost[1] != preempted[1]
+    project.order("")
+    os.kill(int((STATE / f"slurmd.{lost[1]}.pid").read_text()), signal.SIGKILL)
+    tell("sbatch", "--partition", "cpu", "--nodelist", preempted[1], "--exclusive", "--mem", "6000",
+         "--output", "/dev/null", "--wrap", "sleep 2")  # fmt: skip
+    try:
+        ended = on_cluster.ended(run)
+    finally:
+        tell("slurmd", "-N", lost[1])
+    assert ended.code == 0, ended.text
+    assert "Auto-selected partition 'scavenge'" in ended.text
+    # none was given up and sent anew
+    assert len(SENT.findall(ended.text)) == 3 and not FAILED.search(ended.text), ended.text
+    finishes(project, expected)
+
+
+def test_runs_that_are_ended_leave_no_jobs(on_cluster: OnCluster, expected: dict[str, str]) -> None:
+    """Ctrl-C cancels the jobs at once, SIGTERM lets them end, and after `kill -9` the next run
+    cancels them.
+    """
+    project = on_cluster.project
+    ended = Counter[str]()
+    for name, work in (("SIGINT", "hang"), ("SIGTERM", "nap"), ("SIGKILL", "hang")):
+        project.order(f"{work} ingest one\n")
+        run = on_cluster.begin(*INGEST)
+        on_cluster.process("ingest-one")
+        run.send_signal(signal.Signals[name])
+        ended[name] = run.wait(timeout=300)
+        if name != "SIGKILL":
+            wait_for(lambda: not queue())
+        (project.root / "ingest-one.pid").unlink()
+    assert all(ended.values())
+    assert any("ingest" in job for job in queue())
+    project.order("")
+    again = on_cluster.snakemake(*INGEST)
+    assert again.code == 0, again.text
+    assert "jobs that a killed run had left" in again.text
+    assert queue() == []
+    finishes(project, expected)
