@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config, files, status
+from pipeline import config, files, labels, status
 from pipeline.errors import CODES
 from pipeline.ingest import manifest
 from pipeline.paths import STAGES, Results, Unit
@@ -394,3 +394,25 @@ def test_a_sidecar_that_tells_little_does_not_cost_the_page(tmp_path: Path) -> N
             files.write_json(path, {"Method": "em"})
     assert pages.write_pages(fake.results, params(), [unit], cohort=False) == 0
     assert "em" in fake.results.page(unit).read_text(encoding="utf-8")
+
+
+def test_structures_are_listed_with_what_to_look_at_first(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "results", 8.0)
+    unit = Unit("S", "01")
+    fake.unit(unit, 0)
+    table = fake.results.image("segment", unit, "volumes", space="T1w", extension=".tsv")
+    columns = ("label", "name", "mm3", "low", "high", "expected_dice", "flag")
+    values = ((10, "Left-Thalamus", 7000, 6500, 7500, 0.93, ""),
+              (26, "Left-Accumbens-area", 0, 0, 90, None, "absent"),
+              (17, "Left-Hippocampus", 4000, 3100, 4900, 0.61, "unsure,cut"))  # fmt: skip
+    files.write_tsv(table, columns, [dict(zip(columns, row, strict=True)) for row in values])
+    names = (labels.by_name(row[1]) for row in values)
+    dseg = table.with_name(table.name.replace("volumes", "dseg"))
+    labels.write_table(tuple(label for label in names if label), dseg)
+    assert pages.write_pages(fake.results, params(), [unit], cohort=False) == 0
+    text = " ".join(" ".join(Parsed(page(fake.results, "sub-S_ses-01.html")).text).split())
+    told = text.split("Structures: volume ± 95 %, expected Dice")[1]
+    assert told.startswith(
+        " structure – flag ml Dice Left-Accumbens-area – absent 0 ± 0.09 –"
+        " Left-Hippocampus – unsure, cut 4 ± 0.9 0.61 Left-Thalamus 7 ± 0.5 0.93"
+    )

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from pipeline import images
 from pipeline.errors import VoxelwayError
-from pipeline.segment.cascade import memory
+from pipeline.segment.cascade import memory, volume
 from pipeline.segment.cascade.plan import Intensity
-from pipeline.segment.cascade.run import Cascade, Found, Options
+from pipeline.segment.cascade.run import Cascade, Found, Options, Scene, _values
 from tests.unit.cascade_cases import Fake, Halves, Nearest, brick, level, picture, plan
 
 
@@ -289,3 +289,12 @@ def test_a_bundle_without_its_networks_or_plan_is_refused(fake: Fake) -> None:
     path = fake(made, {}, inputs={"contrasts": ["T1w"]})
     with pytest.raises(VoxelwayError, match="no plan"):
         Cascade(path, Options())
+
+
+def test_what_lies_far_from_a_box_does_not_matter_to_it() -> None:
+    draw = np.random.default_rng(0).random((40, 48, 64))
+    image = picture(draw, spacing=(1.0, 1.0, 1.0))
+    whole = images.spaced_grid(image, (2.0, 2.0, 2.0))
+    box = sitk.RegionOfInterest(whole, (10, 8, 6), (12, 9, 8))
+    (near,) = _values(Scene((image,), "made up"), box)
+    assert np.allclose(near, images.array(volume.onto(image, box)), atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import files
@@ -46,41 +47,31 @@ def build(record: Record) -> Content:
     return content
 
 
-#: What the words of a flag in volumes.tsv mean.
-FLAGS = {
-    "absent": "not found",
-    "unsure": "unsure",
-    "small": "smaller than in training",
-    "large": "larger than in training",
-    "cut": "cut by the border of the image",
-}
-
-
 def _structures(record: Record, fine: Path) -> list[Table]:
-    """Volumes with their intervals and what to look at, where the method tells them."""
+    """Volumes with their intervals, flagged ones first, where the method tells them."""
     path = record.results.image("segment", record.unit, "volumes", space=record.anchor,
                                 extension=".tsv")  # fmt: skip
     rows = files.read_tsv(path) if path.is_file() else []
     if not rows or "expected_dice" not in rows[0]:
         return []
+    rows.sort(key=lambda row: not row["flag"])
     color = {label.name: label.color for label in labelling(fine)}
     told = tuple(
         (
-            row["name"],
-            _ml(row["mm3"]),
-            f"{_ml(row['low'])} to {_ml(row['high'])}",
+            " – ".join(part for part in (row["name"], row["flag"].replace(",", ", ")) if part),
+            f"{float(row['mm3']) / 1000:.3g} ± {_half(row):.2g}",
             f"{float(row['expected_dice']):.2f}" if row["expected_dice"] else "–",
-            ", ".join(FLAGS.get(word, word) for word in row["flag"].split(",") if word),
         )
         for row in rows
     )
-    header = ("structure", "ml", "95 % interval, ml", "expected Dice", "look at it because")
+    header = ("structure – flag", "ml", "Dice")
     colors = tuple(color.get(row["name"], "#FFFFFF") for row in rows)
-    return [Table("Structures", header, told, colors)]
+    return [Table("Structures: volume ± 95 %, expected Dice", header, told, colors)]
 
 
-def _ml(mm3: str) -> str:
-    return f"{float(mm3) / 1000:.3g}"
+def _half(row: Mapping[str, str]) -> float:
+    """Half width of the interval in ml; its lower end stops at zero."""
+    return (float(row["high"]) - float(row["mm3"])) / 1000
 
 
 def labelling(fine: Path) -> tuple[Label, ...]:

@@ -25,6 +25,8 @@ from pipeline.segment.cascade.volume import Floats, Scale
 NAME = "segment"
 #: Fewest voxels along an axis of the first level's grid.
 FEWEST = 4
+#: Voxels around a box that its resampling looks at.
+REACH = 4
 #: A first level that finds less than this share of what the smallest training cases hold, away
 #: from the border of the image, has not found it.
 FAINT = 0.25
@@ -303,7 +305,14 @@ def plan_of(metadata: Mapping[str, Any], where: str) -> CascadePlan:
 
 
 def _values(scene: Scene, grid: sitk.Image) -> tuple[Floats, ...]:
-    return tuple(images.array(volume.onto(image, grid)) for image in scene.channels)
+    """The channels on a grid; of the image only what lies near it is looked at."""
+    near = []
+    for image in scene.channels:
+        # the low-pass filter reaches a few voxels of the grid far
+        reach = REACH * max(*grid.GetSpacing(), *image.GetSpacing())
+        part = crop.enlarged(crop.of_grid(grid, image, scene.where), image, reach)
+        near.append(images.array(volume.onto(part.cut(image), grid)))
+    return tuple(near)
 
 
 def _box(level: Level, whole: sitk.Image, before: Found, where: str) -> crop.Box:
