@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-register bench-restore bench-segment clean
+.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-scale bench-register bench-restore bench-segment clean
 
 setup: .venv/ready
 
@@ -49,6 +49,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint --config dicom=tests results=build/lint evaluate='{truth: ""}'
+
+# make bench-scale [SUBJECTS="1000 10000"]: what the engine costs, without any computing, beside a
+# bare Snakemake workflow of as many jobs
+SUBJECTS ?= 1000
+
+bench-scale: setup
+	$(BIN)/python -m tests.benchmarks.scale $(SUBJECTS)
 
 docs: setup
 	$(BIN)/python -m workflow.lib.handbook config/README.md

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,6 @@ CHAINS = {
 
 #: Input of a rule: a path with wildcards, or what Snakemake calls with their values.
 Input = Path | Callable[[Any], list[Path]]
-
-
-def signed(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep a function's signature with it: Snakemake asks for it at each call, for every job."""
-    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-    return function
 
 
 def sizes(settings: Mapping[str, Any]) -> dict[str, int]:
@@ -108,4 +101,4 @@ class Jobs:
     def _input(self, stage: str, earlier: str) -> Input:
         if not self.sharded(stage) and not self.sharded(earlier):
             return self.results.status(earlier, UNIT)
-        return signed(lambda wildcards: self.targets(earlier, self.units(stage, wildcards)))
+        return lambda wildcards: self.targets(earlier, self.units(stage, wildcards))

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 from pipeline import decisions
@@ -19,7 +18,8 @@ from workflow.lib import (
     runs,
     settings,
 )
-from workflow.lib.jobs import UNIT, Jobs, signed, sizes, with_models
+from workflow.lib.engine import Said
+from workflow.lib.jobs import UNIT, Jobs, sizes, with_models
 
 environment.provide_voxelway()
 engine.mend()
@@ -72,15 +72,13 @@ def target(stage):
 
 def every(stage):
     """Input function: what tells that this stage has ended for every unit of the cohort."""
-    return signed(lambda wildcards: JOBS.targets(stage, indexed().units))
+    return lambda wildcards: JOBS.targets(stage, indexed().units)
 
 
 def training_images(stage, *splits):
     """Input function: the images of a stage that a model is trained on and chosen by."""
-    return signed(
-        lambda wildcards: JOBS.targets(
-            stage, [unit for split in splits for unit in indexed().split(split)]
-        )
+    return lambda wildcards: JOBS.targets(
+        stage, [unit for split in splits for unit in indexed().split(split)]
     )
 
 
@@ -107,16 +105,14 @@ def decision_on(stage):
         found = {u.name: DECISIONS.mark(u, stage) for u in JOBS.units(stage, wildcards)}
         return [f"{name}: {mark}" for name, mark in found.items() if mark]
 
-    return signed(marks)
+    return marks
 
 
 def names_of_units(stage):
     """Param: the units of a job, as `voxelway STAGE --unit` takes them."""
     if not JOBS.sharded(stage):
         return [UNIT.name]
-    return signed(
-        lambda wildcards: [unit.name for unit in JOBS.units(stage, wildcards)]
-    )
+    return lambda wildcards: [unit.name for unit in JOBS.units(stage, wildcards)]
 
 
 def voxels(stage, wildcards):
@@ -133,19 +129,15 @@ def needed(stage):
 
 def memory(stage):
     """Resource function: megabytes from the size of the images, more with each attempt."""
-    return signed(
-        lambda wildcards, attempt: needs.memory_mb(
-            needed(stage), max(voxels(stage, wildcards), default=0), attempt
-        )
+    return lambda wildcards, attempt: needs.memory_mb(
+        needed(stage), max(voxels(stage, wildcards), default=0), attempt
     )
 
 
 def runtime(stage):
     """Resource function: minutes from the size of the images, more with each attempt."""
-    return signed(
-        lambda wildcards, attempt: needs.minutes(
-            needed(stage), voxels(stage, wildcards), attempt
-        )
+    return lambda wildcards, attempt: needs.minutes(
+        needed(stage), voxels(stage, wildcards), attempt
     )
 
 
@@ -153,10 +145,12 @@ def gpus(stage):
     """Resource: a GPU for a method with a model to load, where a cluster gives them."""
     if stage not in JOBS.alone:
         return 0
-    return signed(lambda wildcards: int(workflow.non_local_exec))
+    return lambda wildcards: int(workflow.non_local_exec)
 
 
-slice_of = partial(settings.slice_of, SETTINGS)
+def slice_of(stage, use="inference"):
+    """Param: the stage's part of the configuration."""
+    return Said(settings.slice_of(SETTINGS, stage, use))
 
 
 def compared(find):
@@ -166,31 +160,35 @@ def compared(find):
 
 def code_of(stage):
     """Params: fingerprint of a stage's code, named as Snakemake's reasons show it."""
-    return compared(lambda: f"code of {stage} {settings.code_of(SETTINGS, stage)}")
+    return compared(
+        lambda: Said(f"code of {stage} {settings.code_of(SETTINGS, stage)}")
+    )
 
 
 def packages_of(stage):
     """Params: versions of the packages that a stage rests on, each by itself in a reason."""
     found = compared(lambda: settings.packages_of(SETTINGS, stage))
-    return [f"{stage} with {package}" for package in found]
+    return [Said(f"{stage} with {package}") for package in found]
 
 
 def code_of_modules(*modules):
     """Param: fingerprint of code that is no stage's."""
     named = " ".join(modules)
-    return compared(lambda: f"code of {named} {settings.code_of_modules(*modules)}")
+    return compared(
+        lambda: Said(f"code of {named} {settings.code_of_modules(*modules)}")
+    )
 
 
 def packages_of_modules(*modules):
     """Params: versions of the packages that code which is no stage's rests on."""
     found = compared(lambda: packages(*modules))
-    return [f"{' '.join(modules)} with {package}" for package in found]
+    return [Said(f"{' '.join(modules)} with {package}") for package in found]
 
 
 def model_of(stage):
     """Param: digest of the bundle that a stage uses; empty when it is made in the DAG."""
     digest = MODELS[stage].digest
-    return f"model of {stage} {digest}" if digest else ""
+    return Said(f"model of {stage} {digest}" if digest else "")
 
 
 def failures(at_end_of_failed_run):
@@ -203,7 +201,13 @@ def failures(at_end_of_failed_run):
             return
         # jobs that ended without a status kept the pages from being made: make them now
         subprocess.call(
-            ["voxelway", "report", results, "--params", slice_of("report", "cohort")]
+            [
+                "voxelway",
+                "report",
+                results,
+                "--params",
+                str(slice_of("report", "cohort")),
+            ]
         )
     code = subprocess.call(["voxelway", "status", results, "--failures"])
     if code == 5 and not at_end_of_failed_run:

@@ -41,7 +41,7 @@ class Simulated:
         """Run everything with jobs that end at once; also the jobs that a cluster was sent."""
         note = self.root / "jobs.tsv"
         cost = self.snakemake(
-            *LOCAL, "--executor", "simulated", "--jobs", "10000", "--quiet", "all", *arguments,
+            *LOCAL, "--executor", "simulated", "--jobs", "10000", *arguments,
             more={"VOXELWAY_SIMULATED_JOBS": str(note)},
         )  # fmt: skip
         if cost.code:

@@ -13,7 +13,7 @@ from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.real import RealExecutor
-from snakemake_interface_executor_plugins.settings import CommonSettings
+from snakemake_interface_executor_plugins.settings import CommonSettings, ExecMode
 
 from pipeline import files, made, status
 from pipeline.paths import STAGES, Results, Unit
@@ -40,6 +40,15 @@ class Executor(RealExecutor):
         self.report_job_submission(info)
         self.report_job_success(info)
 
+    @property
+    def cores(self) -> str:
+        """All that a node has."""
+        return "all"
+
+    def get_exec_mode(self) -> ExecMode:
+        """As a cluster's jobs would."""
+        return ExecMode.REMOTE
+
     def get_python_executable(self) -> str:
         raise NotImplementedError("no job starts a process")
 
@@ -65,6 +74,10 @@ def _units(part: Any) -> list[Unit]:
 
 def _leave(part: Any) -> None:
     rule = part.rule.name
+    for path in part.log:
+        files.write_text(Path(path), "")
+    if part.benchmark:
+        files.write_text(Path(part.benchmark), "s\tmax_rss\n1.0\t500.0\n")
     if rule in STAGES:
         results = Results(Path(str(part.params.get("results"))))
         for unit in _units(part):
