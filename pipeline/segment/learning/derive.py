@@ -131,9 +131,12 @@ def _level(
     architecture = str(entry.get("architecture", "unet"))
     seen = facts["foreground_largest_mm"] if crop else facts["extent_largest_mm"]
     wanted = [edge + (2 * margin if crop else 0.0) for edge in seen]
+    patch = entry.get("patch")
+    if patch:
+        wanted = [n * mm for n, mm in zip(patch, spacing, strict=True)]
     strides = _strides(spacing, wanted)
     step = [math.prod(stride[axis] for stride in strides) for axis in (2, 1, 0)]
-    patch = entry.get("patch") or _patch(wanted, spacing, step, learning)
+    patch = patch or _patch(wanted, spacing, step, learning)
     x, y, z = (int(value) for value in patch)
     arguments: dict[str, Any] = {"inputs": inputs, "outputs": len(groups) + 1}
     if architecture == "unet":
