@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,23 @@ def _check_writable(folder: Path) -> None:
         hint = "Choose another `results`, or change its permissions"
         raise VoxelwayError("E-DIR-WRITE", "The folder can't be written", where=str(place),
                             hint=hint)  # fmt: skip
+
+
+def check_cache(rules: Collection[str] | None) -> None:
+    """Refuse Snakemake's cache between workflows: all who use it can read and write what is in it.
+
+    Every rule but ``template`` rests on patients' images, trained models included, and the template
+    is made in seconds.
+
+    Args:
+        rules: that ``--cache`` names; it is None, or empty, where none is.
+
+    Raises:
+        VoxelwayError: E-USAGE.
+    """
+    if rules:
+        what = f"--cache {' '.join(sorted(rules))}: results of patients may not be shared so"
+        raise VoxelwayError("E-USAGE", what, hint="Leave --cache out")
 
 
 def template_label(settings: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ def refuse(error):
 
 
 try:
+    settings.check_cache(workflow.workflow_settings.cache)
     SETTINGS = settings.check(config)
     RESULTS = Results(Path(SETTINGS["results"]))
     MODELS = {
