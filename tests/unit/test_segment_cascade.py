@@ -112,6 +112,22 @@ def test_a_third_level_is_split_by_the_sides_of_the_second(fake: Fake) -> None:
     assert np.array_equal(array(last)[4, 4], [1, 1, *[2] * 8, 0, 0])
 
 
+def test_regions_tell_the_sides_apart_and_are_looked_into(fake: Fake) -> None:
+    made = plan(
+        level("coarse", [[1, 3], [2, 4]], spacing=(4.0, 4.0, 4.0), regions=True),
+        # label 4 is not the first of its region
+        level("fine", [[1, 2], [3, 4]], crop=(3, 4), margin=4.0, context=True),
+    )
+    networks = {"coarse.0": Halves(), "fine.0": Nearest([0, 0.7, 1.0], inputs=3)}
+    parts = [((8, 8, 8), (24, 16, 16), 0.7), ((12, 12, 8), (20, 14, 10), 1.0)]
+    values = brick((32, 24, 24), parts)
+    coarse, fine = Cascade(fake(made, networks), Options())([picture(values)], "made up")
+    assert set(np.unique(array(coarse))) == {0, 1, 2}
+    whole = np.select([values == 0.7, values == 1.0], [1, 3])
+    whole[..., 16:] += whole[..., 16:] > 0
+    assert np.array_equal(array(fine), whole[6:18, 6:18, 6:26])
+
+
 def test_a_level_inside_another_finds_nothing_outside(fake: Fake) -> None:
     made = plan(
         level("whole", [[3], [4]]),

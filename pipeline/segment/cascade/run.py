@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline import device, images, threads
@@ -91,6 +92,13 @@ class Found:
     def labels(self) -> Labels:
         """The most probable label of each voxel, (Z, Y, X)."""
         return space.labelled(self.posterior.argmax(axis=0), self.level, self.side)
+
+    def where(self, wanted: Sequence[int]) -> NDArray[np.bool_]:
+        """Where any of these labels is, (Z, Y, X); a region is where one of its labels is asked."""
+        if not self.level.regions:
+            return np.isin(self.labels, wanted)
+        asked = [n for n, group in enumerate(self.level.classes, 1) if set(group) & set(wanted)]
+        return np.isin(self.posterior.argmax(axis=0), asked)
 
 
 class Cascade:
@@ -220,7 +228,7 @@ class Cascade:
                 sums = volume.places(before.posterior, before.level, level, before.side)
                 side = space.stacked(sums, before.grid, grid).argmax(axis=0).astype(np.uint8)
             if level.inside:
-                within = space.masked(before.labels, level.inside)
+                within = before.where(level.inside)
                 inside = space.nearest(within, before.grid, grid)
         image = torch.from_numpy(np.stack(channels))[None]
         route = self._route(level, image, where)
@@ -318,7 +326,7 @@ def _values(scene: Scene, grid: sitk.Image) -> tuple[Floats, ...]:
 def _box(level: Level, whole: sitk.Image, before: Found, where: str) -> crop.Box:
     if not level.crop:
         return crop.Box((0, 0, 0), whole.GetSize())
-    mask = space.masked(before.labels, level.crop)
+    mask = before.where(level.crop)
     if not mask.any():
         what = f"The level {before.level.name} found nothing that {level.name} could look into"
         raise VoxelwayError("E-MASK-EMPTY", what, where=where, hint=HINT)

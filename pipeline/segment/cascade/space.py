@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -59,8 +59,3 @@ def labelled(channels: NDArray[np.integer], level: Level, side: Places | None) -
         # a class of one label has it in every place
         rows[channel] = [group[min(place, len(group) - 1)] for place in range(count)]
     return np.asarray(rows[channels, np.minimum(side, count - 1)])
-
-
-def masked(labels: Labels, wanted: Sequence[int]) -> NDArray[np.bool_]:
-    """Where any of these labels is."""
-    return np.isin(labels, np.asarray(wanted, labels.dtype))
