@@ -7,103 +7,47 @@ code; after a refusal nothing is left. A new method file is tested here without 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline import cli, images, methods
+from pipeline import images, methods
 from pipeline.paths import sidecar
+from tests.unit.contract_cases import BAD_INPUTS, voxelway, write_head, write_model
 
 STAGES = ("preprocess", "denoise", "superres", "segment")
-CASES = [
-    (stage, method)
-    for stage in STAGES
-    for method in methods.available(stage)
-    if not methods.learned(stage, method)
-]
+CASES = [(stage, method) for stage in STAGES for method in methods.available(stage)]
 REGISTRATIONS = methods.available("register")
 
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole-head T1w of the phantom, 4 mm, with 3 % Rician noise."""
-    from pipeline.phantom.cohort import write_subject
-
-    folder = tmp_path_factory.mktemp("head")
-    write_subject("P001", folder, 4.0, 0)
-    clean = images.read_image(folder / "truth" / "P001" / "T1w.nii.gz")
-    values = images.array(clean)
-    noise = np.random.default_rng(0).normal(0.0, 0.03 * values.max(), (2, *values.shape))
-    noisy = np.hypot(values + noise[0], noise[1]).astype(np.float32)
-    path = folder / "sub-1_T1w.nii.gz"
-    images.write_image(images.like(noisy, clean), path)
-    return path
+    return write_head(tmp_path_factory.mktemp("head"))
 
 
-def voxelway(*arguments: object) -> int:
-    return cli.main([str(argument) for argument in arguments])
-
-
-def leave_as_is(path: Path, folder: Path) -> Path:
-    return path
-
-
-def changed(change: Callable[[sitk.Image], sitk.Image]) -> Callable[[Path, Path], Path]:
-    def make(path: Path, folder: Path) -> Path:
-        target = folder / path.name
-        sitk.WriteImage(change(sitk.ReadImage(str(path))), str(target))
-        return target
-
-    return make
-
-
-def with_nan(image: sitk.Image) -> sitk.Image:
-    image[3, 3, 3] = float("nan")
-    return image
-
-
-def truncated(path: Path, folder: Path) -> Path:
-    target = folder / path.name
-    target.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    return target
-
-
-def sheared(path: Path, folder: Path) -> Path:
-    import nibabel as nib
-
-    image = nib.load(path)
-    affine = image.affine.copy()
-    affine[:3, 0] += 0.7 * affine[:3, 1]
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), folder / path.name)
-    return folder / path.name
-
-
-BAD_INPUTS = {
-    "E-IMG-MISSING": lambda path, folder: folder / "none.nii.gz",
-    "E-IMG-4D": changed(lambda image: sitk.JoinSeries([image, image])),
-    "E-IMG-NAN": changed(with_nan),
-    "E-IMG-EMPTY": changed(lambda image: image * 0),
-    "E-IMG-SLICES": changed(lambda image: image[:, :, 10:12]),
-    "E-IMG-UNREADABLE": truncated,
-    "E-IMG-AFFINE": sheared,
-}
+def options(folder: Path, stage: str, method: str) -> list[object]:
+    """The method, with a tiny model for one that is learned."""
+    if not methods.learned(stage, method):
+        return ["--method", method]
+    return ["--method", method, "--model", write_model(folder / "model", stage, method)]
 
 
 @pytest.mark.parametrize(("stage", "method"), CASES)
 def test_same_input_same_voxels_and_a_sidecar(
     head: Path, tmp_path: Path, stage: str, method: str
 ) -> None:
+    chosen = options(tmp_path, stage, method)
     outputs = [tmp_path / name / "out_T1w.nii.gz" for name in ("first", "second")]
     for output in outputs:
-        assert voxelway(stage, head, output, "--method", method) == 0
+        assert voxelway(stage, head, output, *chosen) == 0
     first, second = (sitk.ReadImage(str(output)) for output in outputs)
     assert images.same_grid(first, second)
     assert np.array_equal(sitk.GetArrayFromImage(first), sitk.GetArrayFromImage(second))
     described = json.loads(sidecar(outputs[0]).read_text())
     assert described["Method"] == method
+    assert bool(described.get("Model")) == methods.learned(stage, method)
     assert described["Inputs"] and described["Code"] and described["Versions"]
     assert {path.suffix for path in outputs[0].parent.iterdir()} <= {".gz", ".json", ".tsv"}
 
@@ -117,7 +61,7 @@ def test_bad_input_is_refused_and_nothing_is_left(
     given.mkdir()
     output = tmp_path / "out" / "out_T1w.nii.gz"
     path = BAD_INPUTS[code](head, given)
-    assert voxelway(stage, path, output, "--method", method) == 3
+    assert voxelway(stage, path, output, *options(tmp_path, stage, method)) == 3
     printed = capfd.readouterr().err
     assert code in printed and "Traceback" not in printed
     assert not output.parent.exists() or not list(output.parent.iterdir())

@@ -21,16 +21,10 @@ from pipeline.errors import VoxelwayError
 from pipeline.paths import sidecar
 from pipeline.restore.volumes import Volume
 from pipeline.training.losses import adversary, restoration
+from tests.unit.contract_cases import SMALL
 from tests.unit.test_restore_parts import ball
 
 LEARNED = [name for name in methods.available("denoise") if methods.learned("denoise", name)]
-SMALL = {
-    "drunet": {"features": [4], "blocks": 1},
-    "redcnn": {"features": 4},
-    "cnn_dae": {"features": [4]},
-    "wavelet_resnet": {"features": 4, "blocks": 1},
-    "plain_cnn": {"features": 4, "layers": 3},
-}
 
 
 @pytest.fixture(scope="module")
