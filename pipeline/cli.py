@@ -137,6 +137,8 @@ def _add_plain_verbs(verbs: Any) -> None:
     shown = verbs.add_parser("status", help="one line a subject and stage")
     shown.add_argument("results", type=Path, metavar="RESULTS")
     shown.add_argument("--failures", action="store_true", help="only what failed; exit 5 if any")
+    shown.add_argument("--watch", action="store_true", help="tell of a run until it ends")
+    shown.add_argument("--efficiency", action="store_true", help="asked for against used")
     shown.set_defaults(run=_run_status)
 
     why = verbs.add_parser("why", help="what would run for a subject, and because of what")
@@ -331,6 +333,14 @@ def _run_template(arguments: argparse.Namespace) -> int:
 
 
 def _run_status(arguments: argparse.Namespace) -> int:
+    if arguments.efficiency:
+        from workflow.lib.efficiency import print_table
+
+        return print_table(arguments.results)
+    if arguments.watch:
+        from pipeline.watch import watch
+
+        return watch(arguments.results)
     from pipeline.overview import print_status
 
     return print_status(arguments.results, failures=arguments.failures)

@@ -45,4 +45,5 @@ def minutes(stage: str, voxels: Sequence[int], attempt: int) -> int:
     need = NEEDS[stage]
     work = sum(need.minutes_per_megavoxel * one / 1e6 for one in voxels)
     # what is fixed is the start of the process and a slow disk, not work on a unit
-    return attempt * max(1, round(need.minutes * max(1, len(voxels)) ** 0.5 + work))
+    fixed: float = need.minutes * max(1, len(voxels)) ** 0.5
+    return attempt * max(1, round(fixed + work))
