@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +83,8 @@ class OnCluster:
         return subprocess.Popen(
             [*self.command, *arguments], cwd=self.project.root, env=self.project.environment,
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True, text=True,
+            # in the background of a shell Ctrl-C is ignored, and that is passed on
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def ended(self, run: subprocess.Popen[str]) -> Run:
