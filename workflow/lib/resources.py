@@ -1,7 +1,8 @@
 """Memory and time that a job asks for, from the size of its images and the attempt.
 
 The factors are peak resident memory a voxel of the common grid, measured on the embedded cohort
-(`benchmarks/` of a run), with a margin; a profile's `set-resources` overrides them for a site.
+(`benchmarks/` of a run), with a margin; a profile's `set-resources` overrides them for a site. The
+base holds Snakemake itself as well, which runs twice in a job of a cluster, 140 MB each time.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Need:
 
 
 NEEDS = {
-    "ingest": Need(500, 60, 5, 0.5),
-    "preprocess": Need(1200, 200, 5, 3),
+    "ingest": Need(700, 60, 5, 0.5),
+    "preprocess": Need(1800, 200, 5, 3),
     "denoise": Need(800, 150, 5, 3),
     "superres": Need(800, 250, 5, 3),
     "register": Need(1200, 400, 10, 10),
