@@ -41,6 +41,16 @@ def module_name(name: str) -> str:
     return f"{__name__}.{name}"
 
 
+def parameters(name: str) -> list[str]:
+    """Names of the arguments that an architecture takes.
+
+    Raises:
+        VoxelwayError: E-MODEL-INPUT for an unknown name.
+    """
+    architecture = getattr(importlib.import_module(module_name(name)), CONSTANT)
+    return list(inspect.signature(architecture).parameters)
+
+
 def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Make a network with fresh weights (seed torch before, for the same weights again).
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline import images
+from pipeline import images, networks
 from pipeline.errors import VoxelwayError
 from pipeline.labels import Label
 from pipeline.segment.cascade import plan as plans
@@ -262,6 +262,16 @@ def test_the_patch_shrinks_until_it_fits_the_memory(tmp_path: Path) -> None:
         sizes.append(np.prod(plan.levels[0].patch))
         assert plan.facts["memory_mb"]["only"] <= memory * 1024
     assert sizes[1] < sizes[0]
+
+
+@pytest.mark.parametrize("architecture", ["attention_unet", "vnet", "unet_plus_plus"])
+def test_other_networks_get_what_they_take(tmp_path: Path, architecture: str) -> None:
+    levels = [{"name": "only", "spacing": 1, "architecture": architecture, "patch": [20, 20, 20]}]
+    learning = section(tmp_path, True, levels=levels, base_channels=4)["learning"]
+    (level,) = derive.derive(learning, BLOBS, [case(0)], ("T1w",), 1).levels
+    network = networks.build(level.architecture, level.arguments)
+    assert min(level.patch) >= 20
+    assert not (np.asarray(level.patch[::-1]) % network.divisor).any()
 
 
 def test_ct_gets_a_window_in_its_own_units(tmp_path: Path) -> None:

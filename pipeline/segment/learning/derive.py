@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline import images
+from pipeline import images, networks
 from pipeline.errors import VoxelwayError
 from pipeline.labels import Label
+from pipeline.segment.cascade import window
 from pipeline.segment.cascade.plan import ANY, CascadePlan, Intensity, Level
 from pipeline.segment.learning.cases import Case
 
@@ -137,21 +138,43 @@ def _level(
     strides = _strides(spacing, wanted)
     step = [math.prod(stride[axis] for stride in strides) for axis in (2, 1, 0)]
     patch = patch or _patch(wanted, spacing, step, learning)
-    x, y, z = (int(value) for value in patch)
-    arguments: dict[str, Any] = {"inputs": inputs, "outputs": len(groups) + 1}
-    if architecture == "unet":
-        base, most = int(learning["base_channels"]), int(learning["most_channels"])
-        arguments["channels"] = [min(base * 2**k, most) for k in range(len(strides))]
-        arguments["strides"] = [list(stride) for stride in strides]
-        arguments["kernels"] = _kernels(strides, spacing)
-        arguments["deep_supervision"] = bool(learning["deep_supervision"])
-        arguments["dropout"] = float(learning["dropout"])
-    arguments.update(entry.get("arguments", {}))
+    arguments = {"inputs": inputs, "outputs": len(groups) + 1}
+    arguments |= _shape(architecture, strides, spacing, learning)
+    arguments |= entry.get("arguments", {})
+    x, y, z = _divisible(patch, architecture, arguments)
     return Level(
         str(entry["name"]), spacing, (x, y, z), groups, crop, margin, context,
         tuple(int(v) for v in entry.get("inside", ())), architecture, arguments,
         int(learning["folds"]), regions=bool(entry.get("regions", False)),
     )  # fmt: skip
+
+
+def _shape(
+    architecture: str,
+    strides: Sequence[tuple[int, int, int]],
+    spacing: tuple[float, float, float],
+    learning: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Arguments that the plan derives, as far as an architecture takes them."""
+    base, most = int(learning["base_channels"]), int(learning["most_channels"])
+    derived = {
+        "channels": [min(base * 2**k, most) for k in range(len(strides))],
+        "strides": [list(stride) for stride in strides],
+        "kernels": _kernels(strides, spacing),
+        "deep_supervision": bool(learning["deep_supervision"]),
+        "dropout": float(learning["dropout"]),
+    }
+    taken = networks.parameters(architecture)
+    return {key: value for key, value in derived.items() if key in taken}
+
+
+def _divisible(
+    patch: Sequence[int], architecture: str, arguments: Mapping[str, Any]
+) -> tuple[int, int, int]:
+    """The patch (x, y, z), filled up to what the network's sizes are multiples of."""
+    steps = window.divisor(networks.build(architecture, arguments))[::-1]
+    x, y, z = (math.ceil(int(n) / step) * step for n, step in zip(patch, steps, strict=True))
+    return x, y, z
 
 
 def _classes(entry: Mapping[str, Any], labels: Sequence[Label]) -> tuple[tuple[int, ...], ...]:
