@@ -73,8 +73,9 @@ def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
         output = tissues.of_file(task, source, method, prepared.params)
     task.write(output.labels, target, **output.facts)
     name = target.name.removesuffix(".gz").removesuffix(".nii")
-    labels.write_table(output.table, task_table := target.with_name(f"{name}.tsv"))
-    task.count(task_table)
+    names = target.with_name(f"{name}.tsv")
+    labels.write_table(output.table, names)
+    task.count(names)
     if row.get("uncertainty"):
         task.write(output.entropy, Path(row["uncertainty"]), **output.facts, Units=UNITS)
     if row.get("volumes"):
