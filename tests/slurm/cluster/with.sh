@@ -25,5 +25,6 @@ code=$?
 if [ -n "$lacking" ]; then
   bash "$here/down.sh"
   apt-get purge -y -qq $lacking >/dev/null 2>&1
+  rm -rf /etc/slurm  # as up.sh wrote it
 fi
 exit $code
