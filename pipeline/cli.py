@@ -141,6 +141,11 @@ def _add_plain_verbs(verbs: Any) -> None:
     shown.add_argument("--efficiency", action="store_true", help="asked for against used")
     shown.set_defaults(run=_run_status)
 
+    crate = verbs.add_parser("crate", help="describe results as a Workflow Run RO-Crate")
+    crate.add_argument("results", type=Path, metavar="RESULTS")
+    crate.add_argument("--steps", action="store_true", help="each stage of each session too")
+    crate.set_defaults(run=_run_crate)
+
     why = verbs.add_parser("why", help="what would run for a subject, and because of what")
     why.add_argument("subject", metavar="SUBJECT", help="sub-X or sub-X_ses-Y")
     why.add_argument("--config", type=Path, default=Path("config/config.yaml"))
@@ -344,6 +349,12 @@ def _run_status(arguments: argparse.Namespace) -> int:
     from pipeline.overview import print_status
 
     return print_status(arguments.results, failures=arguments.failures)
+
+
+def _run_crate(arguments: argparse.Namespace) -> int:
+    from pipeline.crate import write_crate
+
+    return write_crate(arguments.results, arguments.steps)
 
 
 def _run_why(arguments: argparse.Namespace) -> int:
