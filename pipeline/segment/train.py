@@ -50,6 +50,7 @@ class _Trained:
     networks: dict[str, nn.Module]
     fitted: dict[str, Fitted]
     scores: dict[str, list[float]]
+    volumes: tuning.Volumes
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     task = _Task(
         learning, params["training"], seed, labels, sides, folder, code_fingerprint(MODULE)
     )
-    trained = _Trained(plan, {}, {}, {})
+    trained = _Trained(plan, {}, {}, {}, tuning.Volumes())
     for number in range(len(plan.levels)):
         _train_level(task, trained, number)
     _write(out, task, trained, found)
@@ -132,9 +133,13 @@ def _plan(
 
 
 def _train_level(task: _Task, trained: _Trained, number: int) -> None:
-    """Train the members of a level, then fit its temperature on what they did not see."""
+    """Train the members of a level, then fit its temperature on what they did not see.
+
+    The last level's volumes tell how wide their intervals have to be.
+    """
     level = trained.plan.levels[number]
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    held_out: dict[str, data.SeededSamples] = {}
     for member in range(level.members):
         name = f"{level.name}.{member}"
         recipe, samples, plan = _member(task, trained, number, member)
@@ -143,6 +148,7 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
             trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
         trained.networks[name] = recipe.networks[name]
         trained.fitted[name] = fitted
+        held_out[name] = samples[1]
         seen += tuning.logits(recipe.networks[name], level, samples[1])
     scores, truth = (torch.cat(one).numpy() for one in zip(*seen, strict=True))
     temperature = calibration.fit_temperature(scores.T, truth)
@@ -150,6 +156,9 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
     levels[number] = replace(level, temperature=round(float(temperature), 4))
     trained.plan = replace(trained.plan, levels=tuple(levels))
     trained.plan.write(task.folder / plans.FILE)
+    if number == len(levels) - 1:
+        for name, one in held_out.items():
+            trained.volumes.add(trained.networks[name], levels[number], one)
 
 
 def _member(
@@ -286,4 +295,5 @@ def _about(task: _Task, trained: _Trained, found: Sequence[Case]) -> bundle.Abou
         title=f"Segmentation of {task.learning['title']}",
         purpose=str(task.learning["purpose"]),
         limits=[str(item) for item in task.learning["limits"]],
+        calibration={"interval_factor": round(trained.volumes.factor(), 4)},
     )

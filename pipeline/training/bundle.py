@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class About:
         title: headline of the card.
         purpose: what the model is for.
         limits: what it is not for, and known failures.
+        calibration: what validation cases say of the model's own doubt; empty where nothing does.
     """
 
     stage: str
@@ -75,6 +76,7 @@ class About:
     title: str
     purpose: str
     limits: Sequence[str]
+    calibration: Mapping[str, float] = field(default_factory=dict)
 
 
 def write(
@@ -118,6 +120,7 @@ def _metadata(fitted: Fitted, metric: str, plan: Plan, about: About) -> dict[str
         "architecture": networks,
         "inputs": dict(about.inputs),
         "outputs": dict(about.outputs),
+        "calibration": dict(about.calibration),
         "training": {
             "subjects": dict(about.subjects),
             "split": "by subject: trained on train, chosen on val",

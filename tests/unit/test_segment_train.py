@@ -30,6 +30,7 @@ def test_a_cascade_on_images_by_cross_validation(tmp_path: Path) -> None:
     scores = bundle.metadata["training"]["scores"]
     assert scores["fine: Dice of left-blob"]["cases"] == 4, "each case is judged once"
     assert bundle.metadata["training"]["subjects"] == {"train": 4, "val": 4}
+    assert bundle.metadata["calibration"]["interval_factor"] > 0
     assert (tmp_path / "out" / "training_fine.1.csv").is_file()
     assert "# Segmentation of blobs" in (tmp_path / "out" / "README.md").read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from torch import nn
 
 from pipeline.bundles import read_bundle
 from pipeline.errors import VoxelwayError
+from pipeline.segment.cascade import calibration, uncertainty, window
 from pipeline.segment.cascade.plan import Level
+from pipeline.segment.cascade.volume import Floats
 from pipeline.segment.learning import samples
 from pipeline.training.data import SeededSamples, collate
 
@@ -48,6 +51,43 @@ def start(network: nn.Module, name: str, path: str) -> str:
     what = f"The bundle has no weights that fit the network {name}"
     hint = "Take the levels and the architecture of its plan.json, or train without `start`"
     raise VoxelwayError("E-MODEL-INPUT", what, where=path, hint=hint)
+
+
+@dataclass
+class Volumes:
+    """Volumes of validation cases beside the true ones, in voxels, and the doubt about them."""
+
+    found: list[float] = field(default_factory=list)
+    true: list[float] = field(default_factory=list)
+    halves: list[float] = field(default_factory=list)
+
+    def add(self, network: nn.Module, level: Level, held_out: SeededSamples) -> None:
+        """Take up the samples of one network; the level's temperature is fitted already."""
+        single = [group[:1] for group in level.classes]
+        for number in range(len(held_out)):
+            sample = collate([held_out[number]])
+            target = sample["target"][0].numpy()
+            if (target < 0).any():
+                continue
+            scores = samples.logits(network, level, sample["image"])
+            share: Floats = window.softmax(scores, level.temperature)[0].numpy()
+            labels = share.argmax(axis=0)
+            count = [np.count_nonzero(labels == k) for k in range(1, level.channels)]
+            soft = uncertainty.sums(share, single, None)
+            spread = uncertainty.sums(share * (1.0 - share), single, None)
+            doubt = uncertainty.Doubt(soft[None], soft, spread)
+            own = [float(n) for n in count]
+            self.found += own
+            self.true += [float(np.count_nonzero(target == k)) for k in range(1, level.channels)]
+            self.halves += [float(half) for half in doubt.halves(own)]
+
+    def factor(self) -> float:
+        """What the halves of intervals are multiplied by; 1 without a case."""
+        sure = [one for one in zip(self.found, self.true, self.halves, strict=True) if one[2] > 0]
+        if not sure:
+            return 1.0
+        found, true, halves = zip(*sure, strict=True)
+        return calibration.interval_factor(found, true, halves)
 
 
 def logits(
