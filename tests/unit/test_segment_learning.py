@@ -144,7 +144,7 @@ def test_image_and_labels_of_a_drawn_scene_agree() -> None:
     scene = Scene(own, np.random.default_rng(1), still, contrasts, PAIRS, np.asarray([1, 2]))
     fine, coarse = own.labels, images.spaced_grid(own.labels, (4.0, 4.0, 4.0))
     labels = scene.labels(fine)
-    shown = scene.image(fine, np.random.default_rng(0), labels)[0]
+    shown = scene.image(fine, np.random.default_rng(0))[0]
     assert labels.max() == 9 and shown[labels == 1].mean() > shown[labels == 9].mean() + 0.3
     few, low = scene.labels(coarse), scene.image(coarse, np.random.default_rng(0))[0]
     assert low[few == 1].mean() > low[few == 9].mean() + 0.2
@@ -216,6 +216,19 @@ def test_a_later_level_works_in_the_box_and_sees_the_context() -> None:
     assert 0.9 < share < 1.1, "the box holds the blobs, whole"
     inside = whole["target"] == 1
     assert whole["image"][1][inside].mean() > 0.7 > 0.3 > whole["image"][1][~inside].mean()
+
+
+def test_a_large_voxel_takes_the_class_that_has_most_of_it() -> None:
+    values = np.zeros((8, 8, 8), np.uint16)
+    values[:, :5, 4:] = 2
+    labels = sitk.GetImageFromArray(values)
+    plan = two_levels()
+    own = Case("set/0", labels, (sitk.Cast(labels, sitk.sitkFloat32),), "0")
+    material = Material(plan, 0, {}, None, PAIRS)
+    scene = Scene(own, np.random.default_rng(0), Variety.none(), None, PAIRS, material.learned)
+    found = material.channels(scene, images.spaced_grid(labels, (4.0, 4.0, 4.0)))
+    assert not found[:, :, 0].any()
+    assert found[:, 0, 1].tolist() == [2, 2] and found[:, 1, 1].tolist() == [0, 0]
 
 
 def test_the_same_number_gives_the_same_sample() -> None:

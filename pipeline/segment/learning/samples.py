@@ -28,6 +28,8 @@ from pipeline.segment.learning.scene import Labels, Scene, Variety
 
 #: Label of voxels that no loss looks at.
 IGNORED = -1
+#: Edge of a voxel above which it takes the class that has most of it, mm.
+LARGE = 2.5
 #: Share of the patches that are centred on a voxel of a random structure.
 CENTRED = 0.6
 
@@ -75,9 +77,21 @@ class Material:
         """Labels of the plan."""
         return np.asarray([int(row["index"]) for row in self.plan.labels], np.int64)
 
-    def channels(self, labels: Labels) -> Labels:
-        """Labels of the cases as output channels of the level."""
-        return volume.table(self.level.classes, len(self.pairs) - 1)[labels]
+    def channels(self, scene: Scene, grid: sitk.Image) -> Labels:
+        """A scene's labels on a grid as output channels of the level, (Z, Y, X).
+
+        A voxel that is much larger than those of the maps takes the class that has most of it: the
+        one at its centre is a matter of chance where structures are thin.
+        """
+        table = volume.table(self.level.classes, len(self.pairs) - 1)
+        if min(grid.GetSpacing()) <= LARGE:
+            return np.asarray(table[scene.labels(grid)])
+        half = [value / 2 for value in grid.GetSpacing()]
+        found = table[scene.labels(images.spaced_grid(grid, (half[0], half[1], half[2])))]
+        z, y, x = found.shape
+        blocks = found.reshape(z // 2, 2, y // 2, 2, x // 2, 2)
+        counts = [(blocks == k).sum(axis=(1, 3, 5)) for k in range(self.level.channels)]
+        return np.asarray(np.argmax(counts, axis=0), dtype=np.int64)
 
 
 class Patches:
@@ -118,7 +132,7 @@ class Patches:
             whole = images.spaced_grid(scene.case.labels, level.spacing)
             labels: Labels | None = None
             if np.any(np.asarray(whole.GetSize()) > level.patch):
-                labels = self.material.channels(scene.labels(whole))
+                labels = self.material.channels(scene, whole)
         else:
             whole = box_grid(level, before, scene)
             previous = self.material.plan.levels[self.material.number - 1]
@@ -175,11 +189,10 @@ def sample(
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Image and target of a grid, filled up to ``size`` (x, y, z) where it is smaller."""
-    labels = scene.labels(grid)
-    values = scene.image(grid, rng, labels)
+    values = scene.image(grid, rng)
     scales = before.scales if before is not None else first_scales(material, scene, values)
     channels = [scale(one) for scale, one in zip(scales, values, strict=True)]
-    target = material.channels(labels)
+    target = material.channels(scene, grid)
     level = material.level
     if before is not None:
         previous = material.plan.levels[material.number - 1]

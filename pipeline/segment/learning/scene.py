@@ -111,6 +111,7 @@ class Scene:
         self.thick_axis = int(rng.integers(3)) if thick else -1
         self.thickness = float(rng.uniform(2.0, max(variety.thickest, 2.0))) if thick else 0.0
         self.view = _view(case.labels, rng, variety.crop)
+        self._kept: tuple[Any, Labels] | None = None
 
     @property
     def drawn(self) -> bool:
@@ -118,7 +119,13 @@ class Scene:
         return self.palette is not None
 
     def labels(self, grid: sitk.Image) -> Labels:
-        """Labels on a grid, (Z, Y, X)."""
+        """Labels on a grid, (Z, Y, X); those of the last grid are kept."""
+        key = (grid.GetSize(), grid.GetSpacing(), grid.GetOrigin(), grid.GetDirection())
+        if self._kept is None or self._kept[0] != key:
+            self._kept = (key, self._sampled(grid))
+        return self._kept[1]
+
+    def _sampled(self, grid: sitk.Image) -> Labels:
         moved = sitk.Resample(
             self.case.labels, grid, self.transform, sitk.sitkNearestNeighbor, 0, sitk.sitkUInt16
         )
@@ -131,18 +138,15 @@ class Scene:
             return np.ones(grid.GetSize()[::-1], np.bool_)
         return np.asarray(images.array(images.resample(self.view, grid, order=1)) > 0.5)
 
-    def image(
-        self, grid: sitk.Image, rng: np.random.Generator, labels: Labels | None = None
-    ) -> Floats:
+    def image(self, grid: sitk.Image, rng: np.random.Generator) -> Floats:
         """The image on a grid, (C, Z, Y, X), not scaled.
 
         Args:
             grid: in the space of the case.
             rng: of the noise, so that a patch does not depend on those before it.
-            labels: those of :meth:`labels` on this grid, where they are known already.
         """
         if self.palette is not None:
-            painted = self._painted(self.palette, grid, rng, labels)
+            painted = self._painted(self.palette, grid, rng)
             return self._exposed(painted, grid, rng)[None]
         found = [
             self._exposed(images.array(self._moved(image, grid)), grid, rng)
@@ -162,14 +166,13 @@ class Scene:
         palette: Palette,
         grid: sitk.Image,
         rng: np.random.Generator,
-        labels: Labels | None,
     ) -> Floats:
         coarse = min(grid.GetSpacing()) > 2.5
         if coarse:
             # several samples a voxel, whose mean shows the partial volume
             fine = images.spaced_grid(grid, tuple(v / 2 for v in grid.GetSpacing()))
             labels = self.labels(fine)
-        elif labels is None:
+        else:
             labels = self.labels(grid)
         if self.stripped:
             labels = np.where(np.isin(labels, self.learned), labels, 0)
