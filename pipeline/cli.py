@@ -57,7 +57,12 @@ def _add_stage_verb(verbs: Any, name: str, verb: StageVerb) -> None:
         parser.add_argument(positional, nargs="?", metavar=positional.upper())
     verb.options(parser)
     parser.add_argument("--method", help="method of the stage (`voxelway doctor` lists them)")
-    parser.add_argument("--model", type=Path, metavar="BUNDLE", help="model of a learned method")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="BUNDLE",
+        help="model of a learned method: a path, or the name of one that ships",
+    )
     parser.add_argument("--batch", type=Path, metavar="FILE.tsv", help="one row a file, columns "
                         + ", ".join((*verb.positionals, *verb.row_options)))  # fmt: skip
     parser.add_argument("--config", type=Path, help="configuration whose section is used")
@@ -187,9 +192,9 @@ def _model(arguments: argparse.Namespace, stage: str, params: Mapping[str, Any])
     """The bundle of a call: --model, that of the configuration, or the shipped one."""
     from pipeline import config, models
 
-    if getattr(arguments, "model", None) is not None or "method" not in params:
-        given: Path | None = getattr(arguments, "model", None)
-        return given
+    given: Path | None = getattr(arguments, "model", None)
+    if given is not None or "method" not in params:
+        return None if given is None else models.located(stage, given)
     source = "shipped"
     if arguments.config is not None:
         chosen = (config.read(arguments.config).get("models") or {}).get(stage) or {}

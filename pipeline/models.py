@@ -22,9 +22,20 @@ def shipped(stage: str, method: str) -> Path:
         have = sorted(item.parent.name for item in (SHIPPED / stage).glob(f"*/{METADATA}"))
         what = f"No model ships for the method {method} of {stage}"
         known = f"Models ship for: {', '.join(have)}. " if have else ""
-        hint = f"{known}Set models.{stage}.source to train or to a bundle's path, or give --model"
+        hint = (
+            f"{known}Set models.{stage}.source, or --model, to one of these names or to a bundle's "
+            "path, or train one"
+        )
         raise VoxelwayError("E-MODEL-MISSING", what, hint=hint)
     return path
+
+
+def located(stage: str, given: str | Path) -> Path:
+    """A bundle by its path, or by the name of one that ships for the stage."""
+    own = SHIPPED / stage / str(given)
+    if not Path(given).exists() and (own / METADATA).is_file():
+        return own
+    return Path(given)
 
 
 def chosen(stage: str, method: str, source: str = "shipped") -> Path | None:
@@ -41,7 +52,9 @@ def chosen(stage: str, method: str, source: str = "shipped") -> Path | None:
     """
     if not methods.learned(stage, method):
         return None
-    return shipped(stage, method) if source in ("shipped", "train") else Path(source)
+    if source in ("shipped", "train"):
+        return shipped(stage, method)
+    return located(stage, source)
 
 
 def digest(model: Path | None) -> str:

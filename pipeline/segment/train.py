@@ -39,6 +39,9 @@ from pipeline.training.trainer import Fitted, fit
 NAME = "segment"
 MODULE = "pipeline.segment.train"
 
+#: What the card says of the model; no weight depends on it.
+ABOUT = ("title", "purpose", "limits")
+
 Sides = list[tuple[list[Case], list[Case]]]
 
 
@@ -144,7 +147,7 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
         name = f"{level.name}.{member}"
         recipe, samples, plan = _member(task, trained, number, member)
         fitted = fit(recipe, *samples, plan, task.folder / name)
-        for key, values in judging.values(recipe, fitted, samples[1], judge=recipe.judged).items():
+        for key, values in judging.values(recipe, fitted, samples[1], judge=_judge(recipe)).items():
             trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
         trained.networks[name] = recipe.networks[name]
         trained.fitted[name] = fitted
@@ -159,6 +162,16 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
     if number == len(levels) - 1:
         for name, one in held_out.items():
             trained.volumes.add(trained.networks[name], levels[number], one)
+
+
+def _judge(recipe: LevelRecipe) -> judging.Judge:
+    """Dice of each structure of a sample, and their mean."""
+
+    def judge(networks: Mapping[str, nn.Module], batch: Any) -> dict[str, float]:
+        found = recipe.judged(networks, batch)
+        return {**found, "all, the mean": sum(found.values()) / len(found)} if found else {}
+
+    return judge
 
 
 def _member(
@@ -242,7 +255,7 @@ def _identity(
     task: _Task, trained: _Trained, number: int, side: tuple[list[Case], list[Case]], start: str
 ) -> str:
     """Hash of what decides the weights of a network beside the plan of its training."""
-    aside = ("data", "plan", "levels", "cohort_labels")
+    aside = ("data", "plan", "levels", "cohort_labels", "members", "half", *ABOUT)
     decisive = {key: value for key, value in task.learning.items() if key not in aside}
     before = [[name, fitted.step, fitted.score] for name, fitted in sorted(trained.fitted.items())]
     planned = trained.plan.as_json()
@@ -255,13 +268,23 @@ def _identity(
 
 
 def _write(out: Path, task: _Task, trained: _Trained, found: Sequence[Case]) -> None:
+    every = list(trained.fitted)
+    seconds = sum(fitted.seconds for fitted in trained.fitted.values())
+    kept = int(task.learning["members"]) or len(task.sides)
+    trained.plan = replace(
+        trained.plan,
+        levels=tuple(replace(one, members=min(one.members, kept)) for one in trained.plan.levels),
+    )
     names = [name for level in trained.plan.levels for name in level.networks]
+    kind = np.float16 if task.learning["half"] else np.float32
+    weights = {
+        name: {key: value.astype(kind) for key, value in trained.fitted[name].weights[name].items()}
+        for name in names
+    }
     last = trained.fitted[trained.plan.levels[-1].networks[0]]
-    weights = {name: trained.fitted[name].weights[name] for name in names}
-    seconds = sum(trained.fitted[name].seconds for name in names)
     whole = dataclasses.replace(last, weights=weights, seconds=round(seconds, 1))
     extras = {
-        f"training_{name}.csv": as_csv(trained.fitted[name].history).encode() for name in names
+        f"training_{name}.csv": as_csv(trained.fitted[name].history).encode() for name in every
     }
     extras[plans.FILE] = json.dumps(trained.plan.as_json(), indent=2).encode()
     plan = Plan.of(task.training, task.seed)
@@ -271,8 +294,6 @@ def _write(out: Path, task: _Task, trained: _Trained, found: Sequence[Case]) -> 
 def _about(task: _Task, trained: _Trained, found: Sequence[Case]) -> bundle.About:
     plan = trained.plan
     scores = {name: Score.of(values) for name, values in trained.scores.items()}
-    last = plan.levels[-1].name
-    own = [score.mean for name, score in scores.items() if name.startswith(f"{last}: ")]
     architectures = {
         name: bundle.Architecture(level.architecture, dict(level.arguments))
         for level in plan.levels
@@ -291,7 +312,7 @@ def _about(task: _Task, trained: _Trained, found: Sequence[Case]) -> bundle.Abou
         subjects={"train": count if len(task.sides) > 1 else count - kept, "val": kept},
         data=[{"name": name, "licence": licence} for name, licence in sets.items()],
         code=task.code,
-        scores={**scores, f"{last}: mean over structures": Score.of(own)} if own else scores,
+        scores=scores,
         title=f"Segmentation of {task.learning['title']}",
         purpose=str(task.learning["purpose"]),
         limits=[str(item) for item in task.learning["limits"]],

@@ -109,3 +109,13 @@ def test_the_model_of_a_rule(tmp_path: Path) -> None:
     assert len(digests) == 2
     with pytest.raises(VoxelwayError, match="E-MODEL-MISSING"):
         settings.model_of(chosen(learned, str(tmp_path / "none")), results, "synthesize")
+
+
+def test_a_model_that_ships_is_found_by_its_name(tmp_path: Path) -> None:
+    found = models.located("segment", "hippocampus")
+    assert found == models.SHIPPED / "segment" / "hippocampus"
+    assert models.chosen("segment", "cascade", "hippocampus") == found
+    assert models.located("segment", tmp_path) == tmp_path
+    with pytest.raises(VoxelwayError) as error:
+        models.chosen("segment", "cascade")
+    assert error.value.code == "E-MODEL-MISSING" and "hippocampus" in str(error.value)

@@ -29,6 +29,7 @@ def test_a_cascade_on_images_by_cross_validation(tmp_path: Path) -> None:
     assert all(0 < level.temperature < 100 for level in plan.levels)
     scores = bundle.metadata["training"]["scores"]
     assert scores["fine: Dice of left-blob"]["cases"] == 4, "each case is judged once"
+    assert scores["fine: Dice of all, the mean"]["cases"] == 4
     assert bundle.metadata["training"]["subjects"] == {"train": 4, "val": 4}
     assert bundle.metadata["calibration"]["interval_factor"] > 0
     assert (tmp_path / "out" / "training_fine.1.csv").is_file()
@@ -53,6 +54,19 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     second = read_bundle(tmp_path / "out", "segment")
     assert log.stat().st_mtime_ns == before
     assert all(np.array_equal(first.tensors[key], second.tensors[key]) for key in first.tensors)
+
+
+def test_a_bundle_keeps_as_many_networks_as_is_asked(tmp_path: Path) -> None:
+    write_cases(tmp_path, 4, with_images=True)
+    levels = [{"name": "only", "spacing": 4, "patch": [8, 8, 8]}]
+    params = section(tmp_path, True, folds=2, members=1, half=True, levels=levels)
+    train.train(params, tmp_path / "out", None)
+    bundle = read_bundle(tmp_path / "out", "segment")
+    assert {key.split("/")[0] for key in bundle.tensors} == {"only.0"}
+    assert {value.dtype for value in bundle.tensors.values()} == {np.dtype(np.float16)}
+    assert plans.read(tmp_path / "out" / "plan.json").levels[0].members == 1
+    scores = bundle.metadata["training"]["scores"]
+    assert scores["only: Dice of left-blob"]["cases"] == 4, "judged by both folds"
 
 
 def test_a_plan_of_ones_own_is_taken(tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ def model_of(settings: Mapping[str, Any], results: Results, stage: str) -> Model
         return Model()
     if source == "train":
         return Model(results.model(stage, method), trained=True)
-    bundle = models.shipped(stage, method) if source == "shipped" else Path(source)
+    bundle = models.chosen(stage, method, source)
+    assert bundle is not None  # the method is a learned one
     return Model(bundle.resolve(), digest=models.digest(bundle))
 
 
