@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import config, files
+from pipeline import config, files, models
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results
 from pipeline.training.plan import Plan
