@@ -28,6 +28,8 @@ from pipeline.paths import Results
 
 #: Tells the processes of a run, and those that they start, which results they work on.
 MARK = "VOXELWAY_RUN"
+#: Tells a run that it was started anew.
+AGAIN = "VOXELWAY_AGAIN"
 #: Seconds that a process has to end after it was asked to.
 PATIENCE = 20.0
 #: Folders of the results that are no unit's: a unit's stage clears up in its own before it works.
@@ -36,12 +38,15 @@ _RUN_ID = re.compile(r"SLURM run ID: (\S+)")
 _held: list[IO[str]] = []
 
 
-def begin(results: Results, logs: Sequence[str]) -> None:
+def begin(results: Results, logs: Sequence[str]) -> int:
     """Hold the results folder until this process ends, and clear up after a run that was killed.
 
     Args:
         results: the results folder.
         logs: Snakemake's log files of this run; they name the run's jobs on a cluster.
+
+    Returns:
+        How many jobs of the run before were still at work, and were ended.
 
     Raises:
         VoxelwayError: E-RUNNING when another run holds the folder, E-DIR-WRITE.
@@ -61,6 +66,18 @@ def begin(results: Results, logs: Sequence[str]) -> None:
     _held[0].truncate()
     _held[0].write(json.dumps(now))
     _held[0].flush()
+    return ended
+
+
+def again() -> None:
+    """Start this command anew, once: what was planned rests on files that ended jobs took away."""
+    if AGAIN in os.environ:
+        return
+    os.environ[AGAIN] = "1"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # files of Python are closed by it, the lock among them
+    os.execv(sys.executable, sys.orig_argv)
 
 
 def _hold(results: Results) -> dict[str, Any]:

@@ -220,7 +220,8 @@ def failures(at_end_of_failed_run):
 
 onstart:
     try:
-        runs.begin(RESULTS, log)
+        if runs.begin(RESULTS, log):
+            runs.again()
     except VoxelwayError as error:
         refuse(error)
 
