@@ -119,6 +119,8 @@ def test_a_signal_to_the_run_alone(project: Project, undisturbed: Project, name:
         [sys.executable, "-m", "snakemake", "--profile", "local", "--cores", "4"],
         cwd=project.root, env=project.environment, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
+        # who runs the tests may have told their processes to ignore it, as nohup does
+        preexec_fn=lambda: signal.signal(signal.Signals[name], signal.SIG_DFL),
     )  # fmt: skip
     mark = project.root / "denoise-two.pid"
     while not mark.is_file():
