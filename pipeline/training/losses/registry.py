@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.errors import VoxelwayError
 from pipeline.training.losses import terms
+from pipeline.training.losses.entries import Term, read
 from pipeline.training.losses.outcome import Outcome
 
 Loss = Callable[[Outcome], Tensor]
@@ -32,15 +30,6 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "adversarial": terms.Adversarial,
     "critic": terms.CriticTerm,
 }
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss of the sum: its key in the log, its weight, and itself."""
-
-    key: str
-    weight: float
-    loss: Loss
 
 
 @dataclass(frozen=True)
@@ -72,33 +61,4 @@ def build(entries: Sequence[Mapping[str, Any]]) -> WeightedSum:
         VoxelwayError: E-CONFIG-VALUE for no entry, an unknown name, a negative weight or
             arguments that do not fit.
     """
-    if not entries:
-        raise VoxelwayError("E-CONFIG-VALUE", "The list of losses is empty", hint=_known())
-    made: list[Term] = []
-    seen: Counter[str] = Counter()
-    for entry in entries:
-        name = str(entry.get("name", ""))
-        seen[name] += 1
-        key = name if seen[name] == 1 else f"{name}_{seen[name]}"
-        made.append(_term(entry, name, key))
-    return WeightedSum(tuple(made))
-
-
-def _term(entry: Mapping[str, Any], name: str, key: str) -> Term:
-    if name not in LOSSES:
-        raise VoxelwayError("E-CONFIG-VALUE", f"There is no loss {name!r}", hint=_known())
-    weight = float(entry.get("weight", 1.0))
-    if weight < 0:
-        raise VoxelwayError("E-CONFIG-VALUE", f"The weight of the loss {name} is {weight}")
-    arguments = {key: value for key, value in entry.items() if key not in ("name", "weight")}
-    try:
-        loss = LOSSES[name](**arguments)
-    except (TypeError, ValueError) as error:
-        hint = f"It takes {inspect.signature(LOSSES[name])}"
-        what = f"The arguments do not fit the loss {name}: {error}"
-        raise VoxelwayError("E-CONFIG-VALUE", what, hint=hint) from error
-    return Term(key, weight, loss)
-
-
-def _known() -> str:
-    return "Losses: " + ", ".join(LOSSES)
+    return WeightedSum(read(entries, LOSSES))

@@ -6,8 +6,6 @@ softmax and a one-hot copy of their own, and have no label that is ignored.
 
 from __future__ import annotations
 
-import inspect
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.errors import VoxelwayError
 from pipeline.training.losses import segmentation_terms as terms
+from pipeline.training.losses.entries import Term, read
 from pipeline.training.losses.segmentation_scored import IGNORED, Scored
 
 Loss = Callable[[Scored], Tensor]
@@ -32,15 +30,6 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "exponential_logarithmic": terms.ExponentialLogarithmic,
     "tversky": terms.Tversky,
 }
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss of the sum: its key in the log, its weight, and itself."""
-
-    key: str
-    weight: float
-    loss: Loss
 
 
 @dataclass(frozen=True)
@@ -83,15 +72,7 @@ def build(entries: Sequence[Mapping[str, Any]]) -> SegmentationSum:
         VoxelwayError: E-CONFIG-VALUE for no entry, an unknown name, a negative weight or
             arguments that do not fit.
     """
-    if not entries:
-        raise VoxelwayError("E-CONFIG-VALUE", "The list of losses is empty", hint=_known())
-    made: list[Term] = []
-    seen: Counter[str] = Counter()
-    for entry in entries:
-        name = str(entry.get("name", ""))
-        seen[name] += 1
-        made.append(_term(entry, name, name if seen[name] == 1 else f"{name}_{seen[name]}"))
-    return SegmentationSum(tuple(made))
+    return SegmentationSum(read(entries, LOSSES))
 
 
 def shrunk(target: Tensor, shape: Sequence[int]) -> Tensor:
@@ -113,24 +94,3 @@ def _check(outputs: Sequence[Tensor], target: Tensor) -> None:
     low, high = (int(value) for value in torch.aminmax(target))
     if low < IGNORED or high >= finest.shape[1]:
         raise ValueError(f"labels are -1 to {finest.shape[1] - 1}, not {low} to {high}")
-
-
-def _term(entry: Mapping[str, Any], name: str, key: str) -> Term:
-    if name not in LOSSES:
-        what = f"There is no loss {name!r} for segmentation"
-        raise VoxelwayError("E-CONFIG-VALUE", what, hint=_known())
-    weight = float(entry.get("weight", 1.0))
-    if weight < 0:
-        raise VoxelwayError("E-CONFIG-VALUE", f"The weight of the loss {name} is {weight}")
-    arguments = {key: value for key, value in entry.items() if key not in ("name", "weight")}
-    try:
-        loss = LOSSES[name](**arguments)
-    except (TypeError, ValueError) as error:
-        hint = f"It takes {inspect.signature(LOSSES[name])}"
-        what = f"The arguments do not fit the loss {name}: {error}"
-        raise VoxelwayError("E-CONFIG-VALUE", what, hint=hint) from error
-    return Term(key, weight, loss)
-
-
-def _known() -> str:
-    return "Losses: " + ", ".join(LOSSES)
