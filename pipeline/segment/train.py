@@ -73,7 +73,8 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     """Train by section ``segment`` and write the bundle.
 
     Checkpoints, logs and plan.json are in ``OUT.training`` beside it; the same command goes on from
-    them. A plan that is named in ``segment.learning.plan`` is taken as it is.
+    them. A plan that is named in ``segment.learning.plan`` is taken but for the number of its
+    members, which is that of the folds.
 
     Args:
         params: section ``segment`` and the seed.
@@ -128,7 +129,10 @@ def _plan(
     learning: Mapping[str, Any], labels: Sequence[Label], found: Sequence[Case], batch: int
 ) -> CascadePlan:
     if learning["plan"]:
-        return plans.read(Path(str(learning["plan"])))
+        given = plans.read(Path(str(learning["plan"])))
+        members = int(learning["folds"])
+        levels = [replace(one, members=members, temperature=1.0) for one in given.levels]
+        return replace(given, levels=tuple(levels))
     contrasts = tuple(learning["data"][0].get("images", {})) if learning["data"] else ()
     if not contrasts:
         contrasts = (cohort.ANCHOR,) if found[0].images else (plans.ANY,)

@@ -109,6 +109,24 @@ def test_every_case_is_validated_on_in_one_fold(count: int, parts: int, seed: in
     )
 
 
+@given(count=st.integers(1, 4), seed=st.integers(0, 99))
+def test_sessions_of_a_subject_stay_together(count: int, seed: int) -> None:
+    blank = sitk.Image(1, 1, 1, sitk.sitkUInt16)
+    items = [Case(f"c/{n}_{k}", blank, (), "", "", f"c/{n}") for n in range(6) for k in range(3)]
+    for train, held in reading.folds(items, count, 0.2, seed):
+        assert held and not {one.person for one in train} & {one.person for one in held}
+
+
+def test_a_subject_on_both_sides_is_refused() -> None:
+    blank = sitk.Image(1, 1, 1, sitk.sitkUInt16)
+    items = [
+        Case(f"c/{n}", blank, (), "", "val" if n == 2 else "", f"c/{n // 2}") for n in (1, 2, 3)
+    ]
+    with pytest.raises(VoxelwayError) as error:
+        reading.folds(items, 1, 0.1, 0)
+    assert error.value.code == "E-TRAIN-SPLIT" and "c/1" in str(error.value)
+
+
 def test_one_case_alone_is_not_enough() -> None:
     with pytest.raises(VoxelwayError) as error:
         reading.folds([case()], 1, 0.1, 0)

@@ -80,6 +80,9 @@ def test_a_plan_of_ones_own_is_taken(tmp_path: Path) -> None:
     train.train(section(tmp_path, True, plan=str(own)), tmp_path / "second", None)
     levels = plans.read(tmp_path / "second" / "plan.json").levels
     assert [level.spacing for level in levels] == [(5.0, 5.0, 5.0)]
+    # a plan of one network, trained in two folds
+    train.train(section(tmp_path, True, plan=str(own), folds=2), tmp_path / "third", None)
+    assert plans.read(tmp_path / "third" / "plan.json").levels[0].members == 2
 
 
 def test_fine_tuning_starts_with_a_bundle_and_leaves_what_is_frozen(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ class Case:
         images: one a contrast of the plan, on the grid of the labels; empty for a label map.
         digest: SHA-256 of the files, 16 digits.
         side: ``val`` when its source says that it is to be validated on, else empty.
+        subject: whose case it is; all of one subject are on one side. The name where it is empty.
     """
 
     name: str
@@ -95,6 +96,12 @@ class Case:
     images: tuple[sitk.Image, ...]
     digest: str
     side: str = ""
+    subject: str = ""
+
+    @property
+    def person(self) -> str:
+        """What must not be on both sides of a split."""
+        return self.subject or self.name
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
@@ -144,6 +151,7 @@ def _read(source: Source, case: str, path: Path, known: Sequence[int]) -> Case:
         tuple(canonical(picture) for picture in pictures),
         digest,
         "val" if chosen else "",
+        f"{source.name}/{path.name.split('_')[0]}" if path.name.startswith("sub-") else "",
     )
 
 
@@ -210,32 +218,47 @@ def folds(
     """Sides to train on and to validate on, one pair a member of the ensemble.
 
     Args:
-        cases: at least two.
-        count: with more than one, every case is validated on in one fold and trained on in all
+        cases: of at least two subjects.
+        count: with more than one, every subject is validated on in one fold and trained on in all
             others; with one, those that their source names, or the last share of a random order.
         share: of the cases that are validated on when there is one fold.
         seed: of the order.
 
+    All cases of a subject are on one side.
+
     Raises:
-        VoxelwayError: E-TRAIN-DATA when there are fewer cases than folds, or one case only.
+        VoxelwayError: E-TRAIN-DATA when there are fewer subjects than folds, or one only;
+            E-TRAIN-SPLIT when sources put a subject on both sides.
     """
-    if len(cases) < max(2, count):
-        what = f"{len(cases)} cases for {count} folds; at least {max(2, count)} are needed"
-        hint = "Add cases, or lower segment.learning.folds"
+    people = list(dict.fromkeys(case.person for case in cases))
+    if len(people) < max(2, count):
+        what = f"{len(people)} subjects for {count} folds; at least {max(2, count)} are needed"
+        hint = "Add subjects, or lower segment.learning.folds"
         raise VoxelwayError("E-TRAIN-DATA", what, hint=hint)
     named = [case for case in cases if case.side == "val"]
     if count == 1 and named:
-        return [([case for case in cases if case.side != "val"], named)]
-    order = np.random.default_rng(seed).permutation(len(cases))
+        return [_checked([case for case in cases if case.side != "val"], named)]
+    order = [people[i] for i in np.random.default_rng(seed).permutation(len(people))]
     if count == 1:
-        kept = set(order[: max(1, math.ceil(share * len(cases)))].tolist())
-        held = [case for i, case in enumerate(cases) if i in kept]
-        return [([case for i, case in enumerate(cases) if i not in kept], held)]
-    parts = [set(order[fold::count].tolist()) for fold in range(count)]
+        parts = [set(order[: max(1, math.ceil(share * len(people)))])]
+    else:
+        parts = [set(order[fold::count]) for fold in range(count)]
     return [
         (
-            [case for i, case in enumerate(cases) if i not in part],
-            [case for i, case in enumerate(cases) if i in part],
+            [case for case in cases if case.person not in part],
+            [case for case in cases if case.person in part],
         )
         for part in parts
     ]
+
+
+def _checked(train: list[Case], held: list[Case]) -> tuple[list[Case], list[Case]]:
+    both = sorted({case.person for case in train} & {case.person for case in held})
+    if both:
+        what = f"{len(both)} subjects are trained on and validated on: {', '.join(both[:5])}"
+        hint = "Name all cases of a subject in `validation`, or none"
+        raise VoxelwayError("E-TRAIN-SPLIT", what, hint=hint)
+    if not train:
+        what = "All cases are validated on, none is left to train on"
+        raise VoxelwayError("E-TRAIN-DATA", what, hint="Shorten `validation` of the sets")
+    return train, held
