@@ -36,6 +36,7 @@ class State:
         seconds: time spent, over all parts of a training that was cut.
         sums: losses summed up since the last row of the history, with their count.
         history: one row a validation: step, seconds, rates, mean losses, scores.
+        streaks: what the guard against collapse counts.
     """
 
     step: int = 0
@@ -46,6 +47,7 @@ class State:
     seconds: float = 0.0
     sums: dict[str, list[float]] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
+    streaks: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, value: float) -> None:
         """Count a loss in for the next row of the history."""

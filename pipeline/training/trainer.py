@@ -21,6 +21,7 @@ from pipeline import files
 from pipeline.errors import VoxelwayError
 from pipeline.training import checkpoint, devices
 from pipeline.training.checkpoint import BEST, LAST, Row, State
+from pipeline.training.collapse import DIVERSITY, Watch
 from pipeline.training.curve import as_csv
 from pipeline.training.data import Order, collate, length_of
 from pipeline.training.memory import Guard
@@ -85,8 +86,9 @@ def fit(
         resume: go on from the folder's checkpoint if it is of the same recipe and plan.
 
     Raises:
-        VoxelwayError: E-TRAIN-DIVERGED for a loss or metric that is not finite, E-MEMORY, E-GPU,
-            E-CONFIG-VALUE, E-TRAIN-DATA when a data set is empty, E-DISK-FULL, E-DIR-WRITE.
+        VoxelwayError: E-TRAIN-DIVERGED for a loss or metric that is not finite, E-TRAIN-COLLAPSED
+            for a recipe that is watched, E-MEMORY, E-GPU, E-CONFIG-VALUE, E-TRAIN-DATA when a data
+            set is empty, E-DISK-FULL, E-DIR-WRITE.
     """
     for name, data in (("training", train_data), ("validation", validation_data)):
         if length_of(data) == 0:
@@ -117,6 +119,7 @@ class _Training:
         self.mark = checkpoint.fingerprint(recipe, plan)
         self.players = Players(fabric, recipe, plan)
         self.state = State()
+        self.watch: Watch | None = getattr(recipe, "watch", None)
         self.interrupted = False
         self._begun = time.monotonic()
         self._board: SummaryWriter | None = None
@@ -178,6 +181,8 @@ class _Training:
         if self._board is not None and state.step % max(self.plan.validate_every // 20, 1) == 0:
             for name, value in losses.items():
                 self._board.add_scalar(f"step/{name}", value, state.step)
+        if self.watch is not None:
+            self.watch.step(state.step, losses, state.streaks)
 
     def _batches(self, data: Dataset[Any]) -> Iterator[Any]:
         plan, fabric = self.plan, self.fabric
@@ -228,11 +233,20 @@ class _Training:
                     sums[name] = sums.get(name, 0.0) + float(value)
                 if world == 1 and self.stop.asked:
                     return None
+            alike = self._diversity()
         totals = torch.tensor([*sums.values(), len(mine)], dtype=torch.float64)
         if world > 1:
             on_device = totals.float().to(self.fabric.device)
             totals = self.fabric.all_reduce(on_device, reduce_op="sum").double().cpu()
-        return dict(zip(sums, (totals[:-1] / totals[-1]).tolist(), strict=True))
+        return dict(zip(sums, (totals[:-1] / totals[-1]).tolist(), strict=True)) | alike
+
+    def _diversity(self) -> dict[str, float]:
+        """Of the made samples, the same ones on every process."""
+        if self.watch is None:
+            return {}
+        seed_all(self.plan.seed, 0)
+        found = self.watch.diversity(self.state.step, self.players.networks, self.state.streaks)
+        return {} if found is None else {DIVERSITY: found}
 
     def _judge(self, scores: dict[str, float], progress: Progress) -> None:
         state, score = self.state, scores[self.recipe.metric]

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import random
 
+import pytest
+import snakemake.cli  # noqa: F401 (its modules import each other and start well from here only)
 from hypothesis import given
 from hypothesis import strategies as st
+from snakemake.iocontainers import InputFiles
 
-from workflow.lib.engine import entangled
+from workflow.lib.engine import MANY, entangled, mend
 
 CHAIN = {"a": [], "b": ["a"], "c": ["b"], "d": ["c", "a"]}
+
+
+@pytest.mark.parametrize("count", [1, MANY - 1, MANY, 3 * MANY])
+def test_a_file_among_the_inputs_of_a_job_is_found_also_after_they_changed(count: int) -> None:
+    mend()
+    inputs = InputFiles(toclone=[f"{number}.txt" for number in range(count)])
+    assert all(f"{number}.txt" in inputs for number in range(count))
+    assert f"{count}.txt" not in inputs
+    inputs.append(f"{count}.txt")
+    assert f"{count}.txt" in inputs
 
 
 def test_a_chain_can_run_in_one_group_and_in_two() -> None:
