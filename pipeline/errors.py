@@ -70,9 +70,7 @@ CODES: dict[str, Code] = {
     "E-TRAIN-DATA": Code(_R, "too few subjects to train on"),
     "E-TRAIN-SPLIT": Code(_R, "a subject is trained on and judged on"),
     "E-TRAIN-DIVERGED": Code(_R, "the training diverged"),
-    "E-TRAIN-COLLAPSED": Code(
-        _R, "one side of an adversarial training won, or all samples are alike"
-    ),
+    "E-TRAIN-COLLAPSED": Code(_R, "an adversarial training collapsed"),
     "E-MODEL-MISSING": Code(_R, "the model bundle does not exist or lacks a file"),
     "E-MODEL-CHECKSUM": Code(_R, "the model's weights are not those its metadata describes"),
     "E-MODEL-MEMORISED": Code(_R, "a generator gives back images that it was trained on"),
