@@ -1,0 +1,1 @@
+"""How real made images look: distances of feature distributions, and a classifier's guess."""
