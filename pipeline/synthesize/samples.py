@@ -73,15 +73,15 @@ def draw(
     thick slice the patches are taken at several points, equally spaced over the profile (a box).
     """
     native = _native(results, session, target)
-    to_anchor = _to_anchor(results, session, target)
-    region = images.resample(session.rim, native, to_anchor, labels=True)
+    common = to_anchor(results, session, target)
+    region = images.resample(session.rim, native, common, labels=True)
     inside = images.bool_array(region)
     values = images.array(native)[inside] / session.levels[target]
     points = patches.voxel_points(native, inside)
     rng = np.random.default_rng(seed)
     most = min(int(params["voxels_per_subject"]), len(values))
     chosen = np.sort(rng.choice(len(values), most, replace=False))
-    moved, normal = _moved(points[chosen], native, to_anchor)
+    moved, normal = _moved(points[chosen], native, common)
     shifts = _profile(results, session, target, native, int(params["profile_samples"]))
     given = [session.sources[name] for name in sources]
     step = float(params["patch_step"])
@@ -93,7 +93,7 @@ def _native(results: Results, session: Session, target: str) -> sitk.Image:
     return images.read_image(results.image("denoise", session.unit, target, desc="denoised"))
 
 
-def _to_anchor(results: Results, session: Session, target: str) -> sitk.Transform:
+def to_anchor(results: Results, session: Session, target: str) -> sitk.Transform:
     """Point map from the target's own space to the common one."""
     if target == session.anchor:
         return sitk.Transform(3, sitk.sitkIdentity)

@@ -1,0 +1,1 @@
+"""What networks of synthesis learn from and how: scans, methods, recipes, draws."""
