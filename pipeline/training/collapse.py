@@ -7,6 +7,7 @@ as one that was not cut.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,7 +124,7 @@ def spread(samples: Tensor) -> float:
     if len(samples) < 2:
         raise ValueError("the diversity needs two samples or more")
     flat = samples.detach().double().flatten(1)
-    return float(torch.pdist(flat).mean()) / flat.shape[1] ** 0.5
+    return float(torch.pdist(flat).mean()) / math.sqrt(flat.shape[1])
 
 
 def _count(streaks: dict[str, int], key: str, beyond: bool) -> int:
