@@ -1,0 +1,68 @@
+"""Gradient consistency: edges of a translated image lie where those of its source do.
+
+Hiasa et al. 2018, Cross-modality image synthesis from unpaired data using CycleGAN,
+doi:10.1007/978-3-030-00536-8_4.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.training.losses.similarity import LocalNCC
+
+#: Added to variances of gradients, squared medians of the brain a voxel.
+EPSILON = 1e-6
+
+
+def gradients(image: Tensor) -> list[Tensor]:
+    """Central differences along z, y and x of (B, 1, Z, Y, X), each on the inner voxels."""
+    inner = (slice(None), slice(None), *[slice(1, -1)] * 3)
+    found = []
+    for axis in (2, 3, 4):
+        ahead, behind = image.roll(-1, axis), image.roll(1, axis)
+        found.append(0.5 * (ahead - behind)[inner])
+    return found
+
+
+def correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Normalised gradient cross-correlation, (B,), -1 to 1: mean over the three directions.
+
+    Args:
+        a, b: (B, 1, Z, Y, X), each edge 3 voxels or more.
+    """
+    values = []
+    for one, other in zip(gradients(a), gradients(b), strict=True):
+        x, y = one.flatten(1), other.flatten(1)
+        x, y = x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True)
+        norm = (x.square().mean(dim=1) + EPSILON) * (y.square().mean(dim=1) + EPSILON)
+        values.append((x * y).mean(dim=1) / norm.sqrt())
+    return torch.stack(values).mean(dim=0)
+
+
+class GradientConsistency(nn.Module):
+    """One minus the correlation of the gradients.
+
+    As published, the correlation is signed and over the whole patch: right where bright is bright
+    in both contrasts. T1w and T2w have edges of both polarities; with a window the squared
+    correlation in each neighbourhood counts, which a change of sign leaves as it is.
+
+    Args:
+        window: edge of the neighbourhood in voxels, odd; 0 for the whole patch, signed.
+
+    Raises:
+        ValueError: for an even or negative window.
+    """
+
+    def __init__(self, window: int = 7) -> None:
+        super().__init__()
+        if window < 0 or (window and window % 2 == 0):
+            raise ValueError(f"the window is odd, or 0, not {window}")
+        self.local = LocalNCC(window, epsilon=EPSILON) if window else None
+
+    def forward(self, made: Tensor, source: Tensor) -> Tensor:
+        """Scalar: 0 for edges that agree everywhere; up to 1, or 2 without a window."""
+        if self.local is None:
+            return 1.0 - correlation(made, source).mean()
+        pairs = zip(gradients(made), gradients(source), strict=True)
+        return torch.stack([self.local(one, other) for one, other in pairs]).mean()
