@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline import models
 from pipeline.segment.case import HeadMethod
 
 LEARNED = True
+#: mm around a structure that the model which divides it looks at.
+MARGIN = 8.0
+#: Least Dice of a structure's parts with it.
+AGREEMENT = 0.5
 
 
 def create(params: Mapping[str, Any], model: Path | None) -> HeadMethod:
@@ -18,4 +23,20 @@ def create(params: Mapping[str, Any], model: Path | None) -> HeadMethod:
     from pipeline.segment.cascade.method import Structures
 
     assert model is not None  # methods.create has seen to it
-    return Structures(model, params)
+    whole = Structures(model, params)
+    entries = params["cascade"]["divide"]
+    if not entries:
+        return whole
+    from pipeline.segment.cascade.division import Divided, Division
+
+    divisions = [
+        Division(
+            tuple(int(label) for label in entry["labels"]),
+            str(entry["model"]),
+            Structures(models.located("segment", str(entry["model"])), params),
+            float(entry.get("margin", MARGIN)),
+            float(entry.get("agreement", AGREEMENT)),
+        )
+        for entry in entries
+    ]
+    return Divided(whole, whole.table, divisions)
