@@ -9,19 +9,24 @@ of estimates, the last one final, each (B, 2 T, Z, Y, X): means of the targets i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.synthesize.learning.cases import Scan
 from pipeline.synthesize.learning.presets import Preset
-from pipeline.training.bundle import Architecture
+from pipeline.training.bundle import About, Architecture, Score
 from pipeline.training.data import SeededSamples
 from pipeline.training.judging import Judge
 from pipeline.training.plan import Plan
 from pipeline.training.recipe import Recipe
+from pipeline.training.trainer import Fitted
 
 NAME = "synthesize"
+
+#: Folder, what the training gave, facts and scores of the card.
+After = Callable[[Path, Fitted, About, Mapping[str, Score]], None]
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Job:
         judge: measures for the card beside the recipe's scores, or None for those.
         limits: what the card says beside what all cards say.
         purpose: headline of the card.
+        after: called with the bundle's folder, what the training gave, the card's facts and its
+            scores, once the bundle is written: a method may give more than one model.
     """
 
     recipe: Recipe
@@ -69,3 +76,4 @@ class Job:
     purpose: str
     judge: Judge | None = None
     limits: Sequence[str] = field(default_factory=tuple)
+    after: After | None = None

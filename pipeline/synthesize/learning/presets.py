@@ -24,6 +24,14 @@ ADVERSARY = (
 )
 
 
+#: Zhu et al. 2017: 10 for the cycle, 5 for the identity; 2 is their adversarial loss, see cycle.py.
+CYCLE = (
+    {"name": "adversarial", "weight": 2.0},
+    {"name": "cycle", "weight": 10.0},
+    {"name": "identity", "weight": 5.0},
+)
+
+
 @dataclass(frozen=True)
 class Preset:
     """Of one method.
@@ -60,12 +68,29 @@ PRESETS: dict[str, Preset] = {
             {"name": "adversarial", "kind": "lsgan", "weight": 0.01, "critic_steps": 1},
         ),
     ),
+    "cyclegan": Preset("resnet_generator", losses=CYCLE, recipe="unpaired", paired=False),
+    # Hiasa et al. 2018
+    "gradient_cyclegan": Preset(
+        "resnet_generator",
+        losses=(*CYCLE, {"name": "gradient_consistency", "weight": 3.0}),
+        recipe="unpaired",
+        paired=False,
+    ),
+    # Huo et al. 2019
+    "synseg": Preset(
+        "resnet_generator",
+        losses=(*CYCLE, {"name": "segmentation", "weight": 1.0}),
+        recipe="synseg",
+        paired=False,
+    ),
 }
 
 
-def trained(method: str) -> bool:
-    """Whether a method has a preset; patch_regression has a fit of its own."""
-    return method in PRESETS
+def modules(method: str) -> tuple[str, ...]:
+    """What a method's training rests on, for fingerprints."""
+    if method not in PRESETS:
+        return ("pipeline.synthesize.regression",)
+    return ("pipeline.synthesize.learning.run", f"{__package__}.{PRESETS[method].recipe}")
 
 
 def chosen(params: Mapping[str, Any]) -> Preset:
