@@ -46,7 +46,7 @@ def _with_fragments(part: dict[str, Any]) -> dict[str, Any]:
         shared = _parse(file.read_text(encoding="utf-8"))
         for key, value in part.get("defaults", {}).items():
             shared["properties"][key]["default"] = value
-        return shared
+        return _with_fragments(shared)
     return {k: _with_fragments(v) if isinstance(v, dict) else v for k, v in part.items()}
 
 
