@@ -25,6 +25,8 @@ from pipeline.training.plan import Plan
 from pipeline.training.recipe import Networks, Player
 from pipeline.training.trainer import fit
 
+Values = NDArray[np.float32]
+
 NAME, ARCHITECTURE = "encoder", "autoencoder"
 #: Patches encoded at once.
 BATCH = 16
@@ -41,7 +43,7 @@ class Picture:
     """
 
     subject: str
-    values: NDArray[np.float32]
+    values: Values
     mask: NDArray[np.bool_]
 
 

@@ -128,7 +128,7 @@ def prepare(request: Request) -> Job:
     # where labels have sides a mirrored patch would need others
     mirror = all(label.pair is None for label in table)
     drawn = Unpaired(request.train, source, target, side, lookup, mirror)
-    held = Held(request.validation, request.train, source, target, unpaired.edge(request), lookup)
+    held = Held(request.validation, request.train, source, target, unpaired.EDGE, lookup)
     made = unpaired.players(request)
     made[SEGMENTER] = networks.build(level.architecture, level.arguments)
     recipe = Joint(

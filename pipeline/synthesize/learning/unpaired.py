@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from pipeline import networks
 from pipeline.errors import VoxelwayError
 from pipeline.synthesize.learning import unpaired_draw
-from pipeline.synthesize.learning.cycle import BACK, CRITIC, CRITIC_BACK, NAME, Cycle, Weights, make
+from pipeline.synthesize.learning.cycle import (
+    BACK,
+    CRITIC,
+    CRITIC_BACK,
+    NAME,
+    Cycle,
+    Weights,
+    estimate,
+)
 from pipeline.synthesize.learning.job import Job, Request
 from pipeline.synthesize.learning.unpaired_draw import Held, Unpaired
 from pipeline.training.bundle import Architecture
@@ -22,6 +30,8 @@ from pipeline.training.losses.restoration import structure, weighted
 
 #: Patches whose made targets are looked at for their diversity.
 PROBES = 8
+#: Largest edge of the validation samples, voxels: a whole brain at 2 mm, or its middle.
+EDGE = 112
 #: The critics see patches of 15 voxels: brain at 2 to 4 mm has few of 31.
 CRITIC_FEATURES = (32, 64)
 LIMITS = (
@@ -49,7 +59,7 @@ def prepare(request: Request) -> Job:
     unpaired_draw.check(request.train, source, target, least)
     side = int(request.learning["patch"])
     drawn = Unpaired(request.train, source, target, side)
-    held = Held(request.validation, request.train, source, target, edge(request))
+    held = Held(request.validation, request.train, source, target, EDGE)
     recipe = Cycle(
         players(request), weights, side, Limits.of(request.learning["collapse"]),
         unpaired_draw.probe(drawn, PROBES, request.plan.seed), request.identity,
@@ -77,11 +87,6 @@ def contrasts(request: Request) -> tuple[str, str]:
         hint = "Name one contrast in synthesize.learning.sources and another in synthesize.targets"
         raise VoxelwayError("E-CONFIG-VALUE", what, hint=hint)
     return given[0], wanted[0]
-
-
-def edge(request: Request) -> int:
-    """Largest edge of the validation samples, voxels."""
-    return int(request.learning["validation_patch"])
 
 
 def architecture(request: Request) -> Architecture:
@@ -117,11 +122,14 @@ def held_samples(held: Held, seed: int) -> SeededSamples:
 
 def judge(networks: Mapping[str, nn.Module], batch: Any) -> dict[str, float]:
     """Measures for the card: against the truth where the subject has it, edges of the source."""
-    made = make(networks, NAME, batch["source"], batch["source_inside"])
+    made, log = estimate(networks, NAME, batch["source"], batch["source_inside"])
     edges = correlation(made, batch["source"]).abs()
     found = {"correlation of gradients, made and source": float(edges)}
     if "truth" in batch:
-        found |= against(made, batch["truth"], batch["truth_inside"] * batch["source_inside"])
+        truth, inside = batch["truth"], batch["truth_inside"] * batch["source_inside"]
+        found |= against(made, truth, inside)
+        # the trainer scales the map of expected errors by it
+        found["surprise"] = float(weighted((made - truth).square() / log.exp(), inside))
     return found
 
 
