@@ -20,7 +20,7 @@ from pipeline.errors import VoxelwayError
 
 WEIGHTS, METADATA, CARD = "model.safetensors", "metadata.json", "README.md"
 #: Files that a bundle may hold beside these three: how its trainings went, what was planned.
-EXTRAS = ("training.png", "training.csv", "training_*.csv", "plan.json")
+EXTRAS = ("training.png", "training.csv", "training_*.csv", "plan.json", "samples.png")
 #: Entries that every metadata.json has; a dot goes one level down.
 REQUIRED = (
     "stage",

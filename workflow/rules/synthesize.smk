@@ -1,7 +1,16 @@
+from pipeline.synthesize.learning import presets
+
+# a network's training rests on other code than a patch regression's, and asks for more
+METHOD_OF_SYNTHESIS = SETTINGS["synthesize"]["method"]
+LEARNS_SYNTHESIS = presets.modules(METHOD_OF_SYNTHESIS)
+NETWORK_OF_SYNTHESIS = METHOD_OF_SYNTHESIS in presets.PRESETS
+
+
 rule train_synthesize:
     input:
-        training_images("superres", "train"),
+        training_images("superres", "train", *(["val"] if NETWORK_OF_SYNTHESIS else [])),
     output:
+        # a network's checkpoints stand beside the bundle: a retry goes on from them
         trained("synthesize") / "metadata.json",
     log:
         RESULTS.log("train_synthesize"),
@@ -12,14 +21,19 @@ rule train_synthesize:
     envmodules:
         "voxelway",
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=lambda wildcards, attempt: (
+            (16000 if NETWORK_OF_SYNTHESIS else 6000) * attempt
+        ),
+        runtime=lambda wildcards, attempt: (
+            24 * 60 if NETWORK_OF_SYNTHESIS else 60 * attempt
+        ),
+        gpu=1 if NETWORK_OF_SYNTHESIS else 0,
     params:
-        *packages_of_modules("pipeline.synthesize.train"),
+        *packages_of_modules(*LEARNS_SYNTHESIS),
         bundle=trained("synthesize"),
         results=RESULTS.root,
         config=slice_of("synthesize", "training"),
-        code=code_of_modules("pipeline.synthesize.train"),
+        code=lambda wildcards: code_of_modules(*LEARNS_SYNTHESIS),
     shell:
         "voxelway train synthesize --results {params.results:q} --out {params.bundle:q}"
         ' --params "$VOXELWAY_TRAIN_SYNTHESIZE" > {log} 2>&1'

@@ -90,7 +90,9 @@ def modules(method: str) -> tuple[str, ...]:
     """What a method's training rests on, for fingerprints."""
     if method not in PRESETS:
         return ("pipeline.synthesize.regression",)
-    return ("pipeline.synthesize.learning.run", f"{__package__}.{PRESETS[method].recipe}")
+    preset = PRESETS[method]
+    recipe = f"{__package__}.{preset.recipe}"
+    return (f"{__package__}.run", recipe, f"pipeline.networks.{preset.architecture}")
 
 
 def chosen(params: Mapping[str, Any]) -> Preset:
