@@ -24,12 +24,11 @@ from pipeline.segment.cascade import calibration
 from pipeline.segment.cascade import plan as plans
 from pipeline.segment.cascade.plan import CascadePlan
 from pipeline.segment.learning import cases as reading
-from pipeline.segment.learning import cohort, derive, tuning
+from pipeline.segment.learning import cohort, derive, generated, tuning
 from pipeline.segment.learning.cases import Case
 from pipeline.segment.learning.contrast import Contrasts
 from pipeline.segment.learning.recipe import LevelRecipe
 from pipeline.segment.learning.samples import Material, Patches, Wholes
-from pipeline.segment.learning.scene import Variety
 from pipeline.training import bundle, data, judging
 from pipeline.training.bundle import Score
 from pipeline.training.curve import as_csv
@@ -194,8 +193,12 @@ def _member(
         if name.rpartition(".")[2] == str(member)
     }
     material = _material(task, trained.plan, number, upstream)
-    variety = Variety.of(learning["variety"])
-    drawn = Patches(material, side[0], variety, int(learning["repeats"]), plan.seed)
+    variety = generated.variety(learning)
+    made = generated.cases(learning, side, [label.index for label in task.labels], plan.seed)
+    drawn = Patches(
+        material, side[0], variety, int(learning["repeats"]), plan.seed,
+        made, float(learning["augmentation_share"]),
+    )  # fmt: skip
     count = int(learning["validation_samples"]) or len(side[1])
     held = Wholes(material, side[1], variety, count, plan.seed + 1)
     samples = data.SeededSamples(drawn, plan.seed), data.SeededSamples(held, plan.seed + 1, count)
@@ -203,7 +206,7 @@ def _member(
     network = networks.build(level.architecture, level.arguments)
     name = f"{level.name}.{member}"
     started = tuning.start(network, name, str(learning["start"])) if learning["start"] else ""
-    identity = _identity(task, trained, number, side, started)
+    identity = _identity(task, trained, number, side, started + generated.digest(made))
     names = [_name(group, task.labels, level.regions) for group in level.classes]
     recipe = LevelRecipe(
         name, level, network, learning["losses"], names, learning["freeze"], identity
@@ -259,7 +262,10 @@ def _identity(
     task: _Task, trained: _Trained, number: int, side: tuple[list[Case], list[Case]], start: str
 ) -> str:
     """Hash of what decides the weights of a network beside the plan of its training."""
-    aside = ("data", "plan", "levels", "cohort_labels", "members", "half", *ABOUT)
+    aside = (
+        "data", "plan", "levels", "cohort_labels", "members", "half",
+        "augmentation_models", "augmentation_scans", *ABOUT,
+    )  # fmt: skip
     decisive = {key: value for key, value in task.learning.items() if key not in aside}
     before = [[name, fitted.step, fitted.score] for name, fitted in sorted(trained.fitted.items())]
     planned = trained.plan.as_json()
@@ -303,7 +309,8 @@ def _about(task: _Task, trained: _Trained, found: Sequence[Case]) -> bundle.Abou
         for level in plan.levels
         for name in level.networks
     }
-    sets = {entry["name"]: entry["licence"] for entry in task.learning["data"]}
+    more = task.learning["augmentation_scans"] if generated.bundles(task.learning) else []
+    sets = {entry["name"]: entry["licence"] for entry in [*task.learning["data"], *more]}
     if any(case.name.startswith(cohort.NAME + "/") for case in found):
         sets[cohort.NAME] = cohort.LICENCE
     count = len(found)

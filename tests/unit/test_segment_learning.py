@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,7 @@ def test_a_scene_without_variety_is_the_case() -> None:
 
 def test_a_mirrored_scene_exchanges_left_and_right() -> None:
     own = case()
-    variety = Variety(*(1.0 if number == 0 else 0.0 for number in range(15)))
+    variety = replace(Variety.none(), flip=1.0)
     scene = Scene(own, np.random.default_rng(0), variety, None, PAIRS, np.asarray([1, 2]))
     truth = sitk.GetArrayFromImage(own.labels).astype(np.int64)
     found = scene.labels(own.labels)
@@ -158,7 +159,7 @@ def test_a_mirrored_scene_exchanges_left_and_right() -> None:
 def test_image_and_labels_of_a_drawn_scene_agree() -> None:
     contrasts = Contrasts(9, [[1, 2]], [], {"T1w": {1: 0.9, 2: 0.9, 9: 0.3}}, {"T1w": 1.0})
     own = Case("blobs/0", label_map(0), (), "0")
-    still = Variety(0.0, 10.0, 0.1, 0.0, 2.0, 1.0, *([0.0] * 9))
+    still = replace(Variety.none(), rotation=10.0, scale=0.1, shift=2.0, elastic=1.0)
     scene = Scene(own, np.random.default_rng(1), still, contrasts, PAIRS, np.asarray([1, 2]))
     fine, coarse = own.labels, images.spaced_grid(own.labels, (4.0, 4.0, 4.0))
     labels = scene.labels(fine)

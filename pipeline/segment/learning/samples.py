@@ -103,13 +103,17 @@ class Patches:
         variety: of the scenes.
         repeats: patches that are taken of a scene, in a row.
         seed: of the scenes.
+        made: groups of generated cases, one a generator.
+        share: of the scenes that are of generated cases, every group as often.
     """
 
     def __init__(
-        self, material: Material, cases: Sequence[Case], variety: Variety, repeats: int, seed: int
-    ) -> None:
+        self, material: Material, cases: Sequence[Case], variety: Variety, repeats: int, seed: int,
+        made: Sequence[Sequence[Case]] = (), share: float = 0.0,
+    ) -> None:  # fmt: skip
         self.material, self.cases, self.variety = material, cases, variety
         self.repeats, self.seed = repeats, seed
+        self.made, self.share = made, share
         self._scenes = lru_cache(maxsize=1)(self._scene)
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
@@ -121,9 +125,14 @@ class Patches:
 
     def _scene(self, number: int) -> tuple[Scene, Before | None]:
         rng = np.random.default_rng([self.seed, 1, number])
-        case = self.cases[int(rng.integers(len(self.cases)))]
-        scene = make_scene(self.material, case, rng, self.variety)
+        scene = make_scene(self.material, self._case(rng), rng, self.variety)
         return scene, upstream(self.material, scene, rng)
+
+    def _case(self, rng: np.random.Generator) -> Case:
+        cases = self.cases
+        if self.made and rng.random() < self.share:
+            cases = self.made[int(rng.integers(len(self.made)))]
+        return cases[int(rng.integers(len(cases)))]
 
     def _place(self, scene: Scene, before: Before | None, rng: np.random.Generator) -> sitk.Image:
         """Grid of a patch: about a voxel of a random structure, or anywhere in the box."""

@@ -7,7 +7,7 @@ and what the fine level sees is one head.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from pipeline import images
 from pipeline.segment.cascade.volume import onto
+from pipeline.segment.learning import artefacts
 from pipeline.segment.learning.cases import Case
 from pipeline.segment.learning.contrast import Contrasts, Palette
 
@@ -47,6 +48,9 @@ class Variety:
         strip: probability that what lies outside the learned labels is black (drawn images).
         crop: probability that a part of the head is outside the field of view (drawn images).
         cutout: probability that a small box is replaced by noise.
+        gibbs: probability of Gibbs ringing.
+        spikes: probability of a spike in k-space.
+        coarse: probability of an image of fewer voxels, interpolated.
     """
 
     flip: float = 0.0
@@ -64,6 +68,9 @@ class Variety:
     strip: float = 0.0
     crop: float = 0.0
     cutout: float = 0.0
+    gibbs: float = 0.0
+    spikes: float = 0.0
+    coarse: float = 0.0
 
     @classmethod
     def of(cls, section: Mapping[str, Any]) -> Variety:
@@ -73,7 +80,7 @@ class Variety:
     @classmethod
     def none(cls) -> Variety:
         """A scene that is the case itself."""
-        return cls(*(0.0 for _ in range(15)))
+        return cls(*(0.0 for _ in fields(cls)))
 
 
 class Scene:
@@ -184,20 +191,32 @@ class Scene:
         return np.asarray(values, dtype=np.float32)
 
     def _exposed(self, values: Floats, grid: sitk.Image, rng: np.random.Generator) -> Floats:
-        """Bias field, gamma, blur, thick slices, noise, field of view."""
+        """Bias field, gamma, blur, thick slices, artefacts, noise, field of view."""
         low, high = (float(v) for v in np.percentile(values, (0.5, 99.5)))
         span = max(high - low, 1e-6)
         scaled = np.clip((values - low) / span, 0.0, 2.0) ** self.gamma
         if self.bias is not None:
             scaled *= np.exp(images.array(images.resample(self.bias, grid, order=1)))
-        scaled = self._blurred(scaled, grid)
+        scaled = self._scanned(self._blurred(scaled, grid), rng)
         if self.noise:
             scaled += self.noise * rng.standard_normal(scaled.shape, dtype=np.float32)
         if self.view is not None:
             scaled *= images.array(images.resample(self.view, grid, order=1))
         if self.variety.cutout and rng.random() < self.variety.cutout:
-            scaled = _cutout(scaled, rng)
+            scaled = artefacts.cutout(scaled, rng)
         return np.asarray(low + span * scaled, dtype=np.float32)
+
+    def _scanned(self, values: Floats, rng: np.random.Generator) -> Floats:
+        """Artefacts; those that are not asked for draw no number."""
+        makers = (
+            (self.variety.coarse, artefacts.few_voxels),
+            (self.variety.gibbs, artefacts.ringing),
+            (self.variety.spikes, artefacts.spikes),
+        )
+        for share, make in makers:
+            if share and rng.random() < share:
+                values = make(values, rng)
+        return values
 
     def _blurred(self, values: Floats, grid: sitk.Image) -> Floats:
         spacing = np.asarray(grid.GetSpacing())[::-1]
@@ -286,13 +305,3 @@ def _view(labels: sitk.Image, rng: np.random.Generator, share: float) -> sitk.Im
     view = images.like(inside, labels)
     # what lies beyond the label map is background anyway
     return sitk.ConstantPad(view, [40] * 3, [40] * 3, 1.0)
-
-
-def _cutout(values: Floats, rng: np.random.Generator) -> Floats:
-    """Cutout (DeVries and Taylor 2017, doi:10.48550/arXiv.1708.04552), with noise for zeros."""
-    edges = [max(1, int(n * rng.uniform(0.05, 0.25))) for n in values.shape]
-    starts = [int(rng.integers(0, n - e + 1)) for n, e in zip(values.shape, edges, strict=True)]
-    box = tuple(slice(s, s + e) for s, e in zip(starts, edges, strict=True))
-    result = values.copy()
-    result[box] = rng.uniform(0.0, 1.0, result[box].shape)
-    return result

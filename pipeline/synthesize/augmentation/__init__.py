@@ -1,0 +1,1 @@
+"""Generated training cases: adversarial generators and learned transforms, and their guards."""
