@@ -1,4 +1,7 @@
-"""``voxelway train synthesize``: a patch regression, or a network, by ``synthesize.method``."""
+"""``voxelway train synthesize``: a patch regression, or a network, by ``synthesize.method``.
+
+Where ``synthesize.augmentation`` names a generator of training cases, that is trained instead.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,14 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
         results: results folder with manifest.tsv and the output of superres; or None.
 
     Raises:
-        VoxelwayError: those of :func:`pipeline.synthesize.regression.train` and
-            :func:`pipeline.synthesize.learning.run.train`.
+        VoxelwayError: those of :func:`pipeline.synthesize.regression.train`,
+            :func:`pipeline.synthesize.learning.run.train` and
+            :func:`pipeline.synthesize.augmentation.train.train`.
     """
+    if params["augmentation"]["generator"]:
+        from pipeline.synthesize.augmentation import train as augmentation
+
+        return augmentation.train(params, out, results)
     if params["method"] == "patch_regression":
         from pipeline.synthesize import regression
 
