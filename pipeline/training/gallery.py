@@ -18,7 +18,7 @@ from pipeline.training.trainer import Fitted
 
 FILE = "samples.png"
 ROWS = 4
-#: What is beside each other: image, its title.
+#: Titles of what is beside each other; a recipe may have its own in an attribute ``titles``.
 TITLES = ("input", "made", "acquired", "error")
 Row = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
@@ -48,7 +48,8 @@ def of(recipe: Recipe, fitted: Fitted, samples: SeededSamples) -> dict[str, byte
         for k in range(count):
             batch = collate([samples[k * len(samples) // count]])
             rows.append(tuple(_middle(item) for item in recipe.sample(recipe.networks, batch)))
-    return {FILE: as_png([(row[0], row[1], row[2]) for row in rows])}
+    titles = getattr(recipe, "titles", TITLES)
+    return {FILE: as_png([(row[0], row[1], row[2]) for row in rows], titles)}
 
 
 def _middle(image: Tensor) -> NDArray[Any]:
@@ -57,11 +58,12 @@ def _middle(image: Tensor) -> NDArray[Any]:
     return np.asarray(first[len(first) // 2] if first.ndim == 3 else first)
 
 
-def as_png(rows: Sequence[Row]) -> bytes:
-    """A row a sample: input, made, acquired, and the error, whose scale is told.
+def as_png(rows: Sequence[Row], titles: Sequence[str] = TITLES) -> bytes:
+    """A row a sample: three planes, and the second less the third, whose scale is told.
 
     Args:
         rows: planes of one shape in a row.
+        titles: of the four columns.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -78,7 +80,7 @@ def as_png(rows: Sequence[Row]) -> bytes:
             axes.imshow(plane, cmap="gray", vmin=first, vmax=max(last, first + 1e-6))
         line[3].imshow(error, cmap="RdBu_r", vmin=-largest, vmax=largest)
         line[3].set_xlabel(f"± {largest:.3g}", fontsize="small")
-        for axes, title in zip(line, TITLES, strict=True):
+        for axes, title in zip(line, titles, strict=True):
             axes.set_xticks([])
             axes.set_yticks([])
             if axes in places[0]:

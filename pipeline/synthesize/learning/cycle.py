@@ -103,6 +103,8 @@ class Cycle:
 
     metric: str = "mismatch"
     mode: Literal["min", "max"] = "min"
+    #: of the columns of the picture of samples: without a pair only the cycle has an error
+    titles = ("made", "source again", "source", "error of the cycle")
 
     def __init__(
         self, networks: Mapping[str, nn.Module], weights: Weights, patch: int, limits: Limits,
@@ -198,6 +200,12 @@ class Cycle:
             "cycle": cycle,
             "gradient_correlation": float(correlation(made, source).abs().mean()),
         }
+
+    def sample(self, networks: Networks, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Made target, the source made from it, and the source."""
+        made = make(networks, NAME, batch["source"], batch["source_inside"])
+        again = make(networks, BACK, made, batch["source_inside"])
+        return made, again, batch["source"]
 
 
 def estimate(networks: Networks, name: str, image: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from pipeline import networks
 from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
+from pipeline.synthesize.judging import card
 from pipeline.synthesize.learning import cases, cohort, presets
 from pipeline.synthesize.learning.cases import Scan
 from pipeline.synthesize.learning.job import NAME, Job, Request
@@ -58,12 +59,26 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     job: Job = recipe_of.prepare(request)
     fitted = fit(job.recipe, job.samples, job.validation, plan, training_folder(out))
     scores = judging.scores(job.recipe, fitted, job.validation, judge=job.judge)
+    job, scores = _with_realism(request, job, scores, training_folder(out))
     about = _about(params, request, job, scores, absent)
     pictures = gallery.of(job.recipe, fitted, job.validation)
     bundle.write(out, fitted, job.recipe.metric, plan, about, pictures)
     if job.after is not None:
         job.after(out, fitted, about, scores)
     return Exit.DONE
+
+
+def _with_realism(
+    request: Request, job: Job, scores: dict[str, bundle.Score], folder: Path
+) -> tuple[Job, dict[str, bundle.Score]]:
+    """How real the made contrasts of an adversarial model look, and what must be said with it."""
+    if not card.adversarial(request):
+        return job, scores
+    limits, rows = list(job.limits), dict(scores)
+    for target, found in card.of_request(request, job.recipe.networks[NAME], folder).items():
+        rows |= {f"{target}, {name}": score for name, score in found.scores().items()}
+        limits += [f"realism of {target}: {warning}" for warning in found.warnings]
+    return dataclasses.replace(job, limits=limits), rows
 
 
 def read(params: Mapping[str, Any], preset: Preset, results: Path | None) -> list[Scan]:

@@ -1,0 +1,1 @@
+"""What synthesis is worth, in tables."""
