@@ -17,6 +17,8 @@ from pipeline.networks.parts import check_features
 #: Middle and half of the range of the variance's logarithm, in squared units of the image:
 #: deviations from 0.002 to 0.6. Approached softly, so that training can leave the ends.
 LOG_VARIANCE = (-6.5, 5.5)
+#: Where it starts, before the soft limits: a deviation of about 0.4.
+START = 7.0
 
 
 class Head(nn.Module):
@@ -37,7 +39,8 @@ class Head(nn.Module):
         self.mean = layer(inputs, targets, 1)
         self.spread = layer(inputs, targets, 1)
         nn.init.zeros_(self.spread.weight)
-        nn.init.zeros_(cast(Tensor, self.spread.bias))
+        # large at first: a young network errs, and a told certainty would be a huge loss
+        nn.init.constant_(cast(Tensor, self.spread.bias), START)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, 2 T, ...) of (B, inputs, ...)."""

@@ -266,10 +266,12 @@ def _target(
     normal /= np.linalg.norm(normal)
     moved = images.array(images.resample(native, grid, to_native, order=1)) / level
     seen = rim & profile.middle(native, to_native, grid)
+    points = profile.across(steps.tolist(), normal, grid)
     return Target(
         torch.from_numpy(np.where(rim, moved, 0.0).astype(np.float32)),
         torch.from_numpy(seen),
-        profile.kernel(steps.tolist(), normal, grid),
+        profile.kernel(points, max(grid.GetSpacing())),
+        points,
     )
 
 

@@ -97,6 +97,11 @@ class Losses:
 
 
 def likelihood(mean: Tensor, variance: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Negative logarithm of a normal distribution's density, less a constant; the mean stays."""
+    """Negative logarithm of a normal distribution's density, less a constant; the mean stays.
+
+    Each voxel counts by its deviation, so that gradients stay small where the variance is told too
+    low (Seitzer et al. 2022, doi:10.48550/arXiv.2203.09168).
+    """
     squared = (mean.detach() - target).square()
-    return weighted(0.5 * (variance.log() + squared / variance), weight)
+    density = 0.5 * (variance.log() + squared / variance)
+    return weighted(density * variance.detach().sqrt(), weight)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline import networks
 from pipeline.synthesize.learning import draw, profile
@@ -34,6 +35,8 @@ LIMITS = (
     "what the sources do not show (a lesion that is invisible on T1w) is not in the made contrast "
     "either, and an adversary may invent what is likely: look at the segmentation with and without",
 )
+#: What its three strides of two make of one voxel.
+HALVINGS = 8
 #: Samples whose diversity is watched.
 WATCHED = 8
 
@@ -109,7 +112,10 @@ class Paired:
         beside = draw.condition(batch, self.targets)
 
         def judge(image: Tensor) -> Tensor:
-            found: Tensor = critic(torch.cat([beside, image], dim=1))
+            both = torch.cat([beside, image], dim=1)
+            # odd sizes of a few voxels make torch's gradients in bf16 on a CPU go wrong
+            pads = [n for size in reversed(both.shape[2:]) for n in (0, -size % HALVINGS)]
+            found: Tensor = critic(functional.pad(both, pads))
             return found
 
         return judge

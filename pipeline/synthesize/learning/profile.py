@@ -8,7 +8,7 @@ slice; between two slices nothing was measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -28,11 +28,13 @@ class Target:
         values: (Z, Y, X) float32, in medians of the brain.
         seen: (Z, Y, X) bool, where a value was measured.
         kernel: (K, K, K), odd, sum one: weights of the neighbours whose mean was measured.
+        across: (P, 3), the same as points: mm along the grid's x, y and z, one at 0 for thin slices.
     """
 
     values: Tensor
     seen: Tensor
     kernel: Tensor
+    across: Tensor = field(default_factory=lambda: torch.zeros(1, 3))
 
 
 def delta() -> Tensor:
@@ -40,8 +42,8 @@ def delta() -> Tensor:
     return torch.ones(1, 1, 1)
 
 
-def kernel(steps: Sequence[float], normal: Points, grid: sitk.Image) -> Tensor:
-    """Weights of neighbouring voxels for points along a slice's normal, shared out linearly.
+def across(steps: Sequence[float], normal: Points, grid: sitk.Image) -> Tensor:
+    """Points along a slice's normal, (P, 3), mm along the grid's x, y and z.
 
     Args:
         steps: distances of the points from the middle of the slice, mm.
@@ -49,9 +51,19 @@ def kernel(steps: Sequence[float], normal: Points, grid: sitk.Image) -> Tensor:
         grid: isotropic.
     """
     direction = np.asarray(grid.GetDirection()).reshape(3, 3)
-    along = direction.T @ np.asarray(normal) / np.asarray(grid.GetSpacing())
-    points = np.outer(np.asarray(steps, dtype=float), along)[:, ::-1]
-    reach = int(np.ceil(np.abs(points).max() - 1e-9)) if len(points) else 0
+    found = np.outer(np.asarray(steps, dtype=float), direction.T @ np.asarray(normal))
+    return torch.from_numpy(found.astype(np.float32))
+
+
+def kernel(points_mm: Tensor, spacing: float) -> Tensor:
+    """Weights of neighbouring voxels for points around a voxel, shared out linearly.
+
+    Args:
+        points_mm: (P, 3), mm along the grid's x, y and z.
+        spacing: of the grid, mm.
+    """
+    points = points_mm.double().numpy()[:, ::-1] / spacing
+    reach = int(np.ceil(np.abs(points).max() - 1e-9))
     weights = np.zeros((2 * reach + 1,) * 3)
     for point in points + reach:
         low = np.floor(point + 1e-9).astype(int)
