@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from pipeline.errors import VoxelwayError
 from pipeline.synthesize.augmentation.samples import fitted
+from pipeline.training.bundle import Score
 
 Floats = NDArray[np.float32]
 
@@ -46,12 +47,12 @@ class Found:
     copied: float
     limit: float
 
-    def figures(self) -> dict[str, float]:
+    def figures(self) -> dict[str, Score]:
         """For the card."""
         return {
-            "distance to the nearest training image": float(np.mean(self.made)),
-            "the same of real images held out": float(np.mean(self.real)),
-            "share of copies": self.copied,
+            "distance to the nearest training image": Score.of(self.made),
+            "the same of real images held out": Score.of(self.real),
+            "share of copies": Score(self.copied, None, None, len(self.made)),
         }
 
 

@@ -120,13 +120,13 @@ def _judged(
     figures = dict(scores)
     if section["generator"] != ONE_SHOT:
         found = _guarded(request, made, real)
-        figures |= {name: Score(value, None, None, count) for name, value in found.items()}
+        figures |= found
         taken = float(np.mean([not one.score < told["least_score"] for one in made]))
         figures["share that the critic takes for real"] = Score(taken, None, None, count)
     return _Trained(networks, sources, made, figures)
 
 
-def _guarded(request: Request, made: Sequence[Made], real: Sequence[Made]) -> dict[str, float]:
+def _guarded(request: Request, made: Sequence[Made], real: Sequence[Made]) -> dict[str, Score]:
     training = [_as_is(request, case).image for case in request.train]
     found = memorisation.check(
         [one.image for one in made], [one.image for one in real], training,

@@ -1,26 +1,33 @@
-"""Adversaries of restoration: what a generator and its critic ask of each other.
+"""Adversaries: what a generator and its critic ask of each other.
 
-``wgan_gp``: Wasserstein distance with a gradient penalty (Gulrajani et al. 2017,
-doi:10.48550/arXiv.1704.00028); ``lsgan``: least squares (Mao et al. 2017,
+``bce``: cross entropy, the generator's not saturating (Goodfellow et al. 2014,
+doi:10.48550/arXiv.1406.2661); ``wgan_gp``: Wasserstein distance with a gradient penalty
+(Gulrajani et al. 2017, doi:10.48550/arXiv.1704.00028); ``lsgan``: least squares (Mao et al. 2017,
 doi:10.1109/ICCV.2017.304).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.errors import VoxelwayError
 
 #: Scores of images.
 Critic = Callable[[Tensor], Tensor]
 
+#: Loss of a critic that can't tell made images from real ones; a distance has none.
+CHANCES = {"bce": math.log(2.0), "lsgan": 0.25}
+
 #: Architecture and arguments of the critic of each kind.
 CRITICS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bce": ("image_critic", {}),
     "wgan_gp": ("image_critic", {}),
     "lsgan": ("critic", {"inputs": 1}),
 }
@@ -31,7 +38,7 @@ class Adversary:
     """An entry ``adversarial`` of a list of losses.
 
     Attributes:
-        kind: ``wgan_gp`` or ``lsgan``.
+        kind: ``bce``, ``wgan_gp`` or ``lsgan``.
         weight: of the generator's part.
         critic_steps: moves of the critic for one of the generator.
         penalty: weight of the gradient penalty of ``wgan_gp``.
@@ -65,6 +72,8 @@ class Adversary:
         """What the generator minimises."""
         if self.kind == "wgan_gp":
             return -critic(restored).mean()
+        if self.kind == "bce":
+            return functional.softplus(-critic(restored)).mean()
         return 0.5 * (critic(restored) - 1.0).square().mean()
 
     def critic(self, critic: Critic, restored: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -72,6 +81,9 @@ class Adversary:
         if self.kind == "lsgan":
             real = 0.5 * (critic(target) - 1.0).square().mean()
             return {"loss": real + 0.5 * critic(restored).square().mean()}
+        if self.kind == "bce":
+            real = 0.5 * functional.softplus(-critic(target)).mean()
+            return {"loss": real + 0.5 * functional.softplus(critic(restored)).mean()}
         distance = critic(target).mean() - critic(restored).mean()
         penalty = gradient_penalty(critic, restored, target)
         found = {"distance": distance.detach(), "penalty": penalty.detach()}
