@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk  # noqa: N813
 import torch
 
+from pipeline import files, images
 from pipeline.synthesize.learning import profile
 from pipeline.synthesize.learning.cases import Scan
 from pipeline.synthesize.learning.job import Request
@@ -75,3 +78,40 @@ def request(method: str, train: list[Scan], validation: list[Scan], **more: Any)
         given.pop("preset", preset(method)), given.pop("learning", learning()), train, validation,
         given["contrasts"], given["targets"], plan, "identity",
     )  # fmt: skip
+
+
+def write_folder(folder: Path) -> None:
+    """The subjects of :func:`scans` as images, masks and labels, and a table of the labels."""
+    for one in [*scans()[0], *scans()[1]]:
+        name = f"sub-{one.subject.removeprefix('set/')}"
+        kinds = {f"_{suffix}": 400 * values for suffix, values in one.contrasts.items()}
+        kinds["_mask"] = one.mask.to(torch.uint8)
+        if "T1w" in one.contrasts and one.labels is not None:
+            kinds["_dseg"] = one.labels.to(torch.uint8)
+        for ending, values in kinds.items():
+            image = sitk.GetImageFromArray(values.numpy())
+            image.SetSpacing((4.0,) * 3)
+            images.write_image(image, folder / f"{name}{ending}.nii.gz")
+    rows = [
+        {"index": k, "name": n, "color": "#808080"} for k, n in enumerate(("CSF", "GM", "WM"), 1)
+    ]
+    files.write_tsv(folder / "table_dseg.tsv", ("index", "name", "color"), rows)
+
+
+def configuration(folder: Path, method: str) -> dict[str, Any]:
+    """For ``voxelway train synthesize`` on :func:`write_folder`."""
+    data = {
+        "name": "made-up", "folder": str(folder), "licence": "none", "mask": "sub-*_mask.nii.gz",
+        "labels": "sub-*_dseg.nii.gz", "validation": ["sub-e"], "paired": False,
+        "files": {suffix: f"sub-*_{suffix}.nii.gz" for suffix in VALUES},
+    }  # fmt: skip
+    learning = {
+        "data": [data], "sources": ["T1w"], "spacing": 4.0, "patch": 8,
+        "labels": str(folder / "table_dseg.tsv"),
+        "segmenter": {"architecture": "unet", "arguments": {"channels": [4, 8]}},
+        "losses": [dict(one) for one in preset(method).losses],
+    }  # fmt: skip
+    training = {"steps": 2, "batch": 1, "validate_every": 2, "precision": 32}
+    section = {"method": method, "targets": ["T2w"], "learning": learning, "training": training,
+               "network": {"arguments": {"features": 2, "blocks": 1}}}  # fmt: skip
+    return {"seed": 1, "synthesize": section}
