@@ -28,7 +28,7 @@ class Target:
         values: (Z, Y, X) float32, in medians of the brain.
         seen: (Z, Y, X) bool, where a value was measured.
         kernel: (K, K, K), odd, sum one: weights of the neighbours whose mean was measured.
-        across: (P, 3), the same as points: mm along the grid's x, y and z, one at 0 for thin slices.
+        across: (P, 3), the same as points, mm along the grid's x, y and z; zero for thin slices.
     """
 
     values: Tensor
