@@ -162,7 +162,7 @@ def painted(networks: Mapping[str, nn.Module], classes: Classes, grid: Any, coun
     with torch.no_grad():
         image = made_from(generator, labels)[0].numpy()
     image = samples.fitted(image, (classes.shape[0], classes.shape[1], classes.shape[2]))
-    return Made(image, classes, grid, judge(networks, image, classes))
+    return Made(image, classes, grid, judge(networks, image, classes, count))
 
 
 def whole_multiples(shape: Sequence[int], divisor: int) -> samples.Size:
@@ -171,17 +171,9 @@ def whole_multiples(shape: Sequence[int], divisor: int) -> samples.Size:
     return z, y, x
 
 
-def judge(networks: Mapping[str, nn.Module], image: Floats, classes: Classes) -> float:
+def judge(networks: Mapping[str, nn.Module], image: Floats, classes: Classes, count: int) -> float:
     """Mean score of the critic."""
-    critic = networks[CRITIC]
-    count = critic_inputs(critic) - len(image)
     labels = one_hot(torch.from_numpy(classes)[None], count)
     with torch.no_grad():
-        found = critic(torch.cat([torch.from_numpy(image)[None], labels], dim=1))
+        found = networks[CRITIC](torch.cat([torch.from_numpy(image)[None], labels], dim=1))
     return float(found.mean())
-
-
-def critic_inputs(critic: nn.Module) -> int:
-    """Channels that a critic takes."""
-    first = next(one for one in critic.modules() if isinstance(one, nn.Conv3d))
-    return int(first.in_channels)

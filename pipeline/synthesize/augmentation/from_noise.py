@@ -24,7 +24,6 @@ from pipeline.synthesize.augmentation.from_labels import (
     CRITIC,
     GENERATOR,
     both_sides,
-    critic_inputs,
     fixed_boxes,
     number_of,
 )
@@ -177,7 +176,8 @@ def make(networks: Mapping[str, nn.Module], sources: Sources, rng: np.random.Gen
         made = finest(generator(fresh(generator, 1, torch.device("cpu"))))[0].numpy()
     channels = len(made) - len(sources.known) - 1
     image, classes = made[:channels], made[channels:].argmax(axis=0)
-    return Made(image, classes, box(sources), judge(networks, image, classes))
+    score = judge(networks, image, classes, len(sources.known) + 1)
+    return Made(image, classes, box(sources), score)
 
 
 def box(sources: Sources) -> sitk.Image:
@@ -188,10 +188,9 @@ def box(sources: Sources) -> sitk.Image:
     return grid
 
 
-def judge(networks: Mapping[str, nn.Module], image: Floats, classes: Classes) -> float:
+def judge(networks: Mapping[str, nn.Module], image: Floats, classes: Classes, count: int) -> float:
     """The critic's score; of images of the size that it was trained on."""
     critic, generator = networks[CRITIC], networks[GENERATOR]
-    count = critic_inputs(critic) - len(image)
     z, y, x = getattr(generator, "size")  # noqa: B009
     both = joined(
         torch.from_numpy(samples.fitted(image, (z, y, x)))[None],

@@ -126,8 +126,10 @@ class Kind(Protocol):
     ) -> Made:
         """One case; networks in the mode of evaluation, on the CPU."""
 
-    def judge(self, networks: Mapping[str, nn.Module], image: Floats, classes: Classes) -> float:
-        """What the critic gives a case; NaN where there is none."""
+    def judge(
+        self, networks: Mapping[str, nn.Module], image: Floats, classes: Classes, count: int
+    ) -> float:
+        """What the critic gives a case of so many classes; NaN where there is none."""
 
 
 def kind(name: str) -> Kind:

@@ -225,6 +225,6 @@ def _size(values: Any) -> samples.Size:
     return z, y, x
 
 
-def judge(networks: Mapping[str, nn.Module], image: Floats, classes: Classes) -> float:
+def judge(networks: Mapping[str, nn.Module], image: Floats, classes: Classes, count: int) -> float:
     """No critic judges a learned transform."""
     return float("nan")

@@ -108,7 +108,8 @@ def _judged(
     generator = kind(str(section["generator"]))
     told: dict[str, Any] = {key: section[key] for key in KEPT}
     told["ranges"] = _ranges(request)
-    judged = [generator.judge(networks, one.image, one.classes) for one in real]
+    classes = len(request.known) + 1
+    judged = [generator.judge(networks, one.image, one.classes, classes) for one in real]
     if np.isfinite(judged).all():
         told["least_score"] = float(np.quantile(judged, float(section["realism"])))
     sources = Sources(told, request.known, request.train, request.scans)
