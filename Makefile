@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-scale bench-register bench-restore bench-segment clean
+.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-scale bench-register bench-restore bench-segment bench-unpaired clean
 
 setup: .venv/ready
 
@@ -117,6 +117,14 @@ build/bench-segment-peers/ready: envs/bench-segment.txt
 	build/bench-segment-peers/bin/pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	build/bench-segment-peers/bin/pip install --quiet --disable-pip-version-check --no-deps -r envs/bench-segment.txt
 	touch $@
+
+# make bench-unpaired [STEPS=400]
+# trains cyclegan, gradient_cyclegan and synseg on phantom subjects of whom half have T1w with labels
+# and the others T2w without, and prints how the T2w of others is made and segmented;
+# build/bench-unpaired.tsv gets a row a measure and case. A run that was cut goes on.
+bench-unpaired: STEPS = 400
+bench-unpaired: setup
+	$(BIN)/python -m tests.benchmarks.synthesize.unpaired --steps $(STEPS)
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import VoxelwayError
+from pipeline.synthesize.learning.losses import likelihood
 from pipeline.training.collapse import Limits, Watch
 from pipeline.training.losses.adversary import Adversary
 from pipeline.training.losses.gradient_consistency import GradientConsistency, correlation
@@ -173,7 +174,7 @@ class Cycle:
             found["gradient_consistency"] = 0.5 * edges
         parts = [getattr(self.weights, key) * value for key, value in found.items()]
         # the spread learns from the cycle's errors, and moves no estimate
-        found["likelihood"] = likelihood(again_back.detach(), log, target, inside_back)
+        found["likelihood"] = likelihood(again_back, log.exp(), target, inside_back)
         total = torch.stack([*parts, found["likelihood"]]).sum()
         return {"loss": total, **{key: value.detach() for key, value in found.items()}}, made
 
@@ -218,12 +219,6 @@ def estimate(networks: Networks, name: str, image: Tensor, inside: Tensor) -> tu
 def make(networks: Networks, name: str, image: Tensor, inside: Tensor) -> Tensor:
     """The other contrast alone."""
     return estimate(networks, name, image, inside)[0]
-
-
-def likelihood(made: Tensor, log: Tensor, target: Tensor, inside: Tensor) -> Tensor:
-    """Negative logarithm of a Gaussian likelihood, mean over the voxels that were measured."""
-    values = 0.5 * (log + (made - target).square() / log.exp())
-    return (values * inside).sum() / inside.sum().clamp_min(1.0)
 
 
 def apart(a: Tensor, b: Tensor) -> float:
