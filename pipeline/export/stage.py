@@ -32,6 +32,7 @@ def run_unit(task: UnitTask, prepared: Mapping[str, Any]) -> None:
     """Labels of one unit on its anchor's series."""
     anchor = task.anchor()
     path = task.results.image("segment", task.unit, "dseg", space=anchor)
+    refuse_made(path)
     image = task.read_labels(path)
     source = read_sources(task.results, task.unit).get(anchor)
     if source is None:
@@ -59,6 +60,7 @@ def run_unit(task: UnitTask, prepared: Mapping[str, Any]) -> None:
 def run_file(task: Task, prepared: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """LABELS DICOM_SERIES_DIR OUT.dcm [--volumes REPORT.dcm], of the patient of the series."""
     path, folder = Path(row["labels"]), Path(row["series"])
+    refuse_made(path)
     image = task.read_labels(path)
     if not folder.is_dir():
         raise VoxelwayError("E-DCM-FOLDER", "The folder does not exist", where=str(folder))
@@ -70,6 +72,19 @@ def run_file(task: Task, prepared: Mapping[str, Any], row: Mapping[str, Any]) ->
     if row.get("volumes"):
         measured = volumes.of_labels(image, {item.index: item.name for item in built.present})
         _write_report(task, built, measured, Path(row["volumes"]), params, origin, None)
+
+
+def refuse_made(path: Path) -> None:
+    """Refuse an image that was made, not acquired: it must not pass for one in an archive.
+
+    Raises:
+        VoxelwayError: E-IMG-MODALITY when the sidecar says that it is synthetic.
+    """
+    described = sidecar(path)
+    if described.is_file() and files.read_json(described).get("Synthetic") is True:
+        what = "The image is synthetic; made contrasts are never exported"
+        hint = "Export the labels (dseg) of the segmentation"
+        raise VoxelwayError("E-IMG-MODALITY", what, where=str(path), hint=hint)
 
 
 def _origin(path: Path, params: Mapping[str, Any]) -> seg.Origin:

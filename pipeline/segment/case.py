@@ -39,6 +39,7 @@ class Case:
         priors: tissue → probability in 0..1 from the atlas; empty where there is no atlas.
         coarse: tissue → posterior of the coarse level in 0..1.
         synthetic: suffixes of the contrasts that were made, not acquired.
+        judged: suffix → made contrast that was acquired too; only lesions are compared in it.
     """
 
     images: Mapping[str, sitk.Image]
@@ -46,6 +47,7 @@ class Case:
     priors: Mapping[str, sitk.Image]
     coarse: Mapping[str, sitk.Image]
     synthetic: frozenset[str] = field(default_factory=frozenset)
+    judged: Mapping[str, sitk.Image] = field(default_factory=dict)
 
     @property
     def anchor(self) -> str:

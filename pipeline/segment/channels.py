@@ -35,3 +35,11 @@ def of_unit(
         contrasts[suffix] = task.read(path)
         used.append({"Suffix": suffix, "Synthetic": suffix not in acquired, "File": path.name})
     return contrasts, used
+
+
+def judged(task: UnitTask, anchor: str, order: Sequence[str]) -> dict[str, sitk.Image]:
+    """Made contrasts that were acquired too, suffix → image; they label nothing."""
+    acquired = task.contrasts("superres", space=anchor, desc="superres")
+    made = task.contrasts("synthesize", space=anchor, desc="synth")
+    both = [suffix for suffix in order if suffix in acquired and suffix in made]
+    return {suffix: task.read(made[suffix]) for suffix in both}

@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from pipeline import images
-from pipeline.segment import crop, lesion
+from pipeline.segment import crop, lesion, made
 from pipeline.segment.case import BRIGHTNESS, CORE, LESION, TISSUES, Case, Method, Segmentation
 
 Floats = NDArray[np.float32]
@@ -66,6 +66,7 @@ def _cut(case: Case, box: crop.Box) -> Case:
         each(case.priors),
         each(case.coarse),
         case.synthetic,
+        each(case.judged),
     )
 
 
@@ -90,7 +91,8 @@ def with_lesions(case: Case, tissues: Floats, settings: lesion.Settings | None) 
     """
     mask = images.bool_array(case.mask)
     names = [*TISSUES, LESION, CORE]
-    found = lesion.find(_view(case, tissues, mask), settings) if settings else None
+    view = _view(case, tissues, mask)
+    found = lesion.find(view, settings) if settings else None
     stack = np.zeros((len(names), *mask.shape), np.float32)
     stack[:3] = tissues * mask
     labels = np.where(mask, tissues.argmax(axis=0) + 1, 0)
@@ -103,8 +105,18 @@ def with_lesions(case: Case, tissues: Floats, settings: lesion.Settings | None) 
     posteriors = {
         name: images.like(part, case.mask) for name, part in zip(names, stack, strict=True)
     }
-    facts = {"LesionContrasts": list(found.used) if found else []}
+    facts: dict[str, object] = {"LesionContrasts": list(found.used) if found else []}
+    if found is not None and settings is not None and (case.synthetic or case.judged):
+        facts["LesionsOfMade"] = _of_made(case, found, view, settings)
     return Segmentation(images.like(labels.astype(np.uint8), case.mask), posteriors, facts)
+
+
+def _of_made(
+    case: Case, found: lesion.Found, view: lesion.View, settings: lesion.Settings
+) -> list[dict[str, Any]]:
+    used = {name: images.array(case.images[name]) for name in sorted(case.synthetic)}
+    judged = {name: images.array(image) for name, image in case.judged.items()}
+    return made.check(found, view, used, judged, settings)
 
 
 def _view(case: Case, tissues: Floats, mask: NDArray[np.bool_]) -> lesion.View:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk  # noqa: N813
 
 from pipeline import images, labels
-from pipeline.segment import atlas, channels, coarse, crop, fine, single, summary
+from pipeline.segment import atlas, channels, coarse, crop, fine, made, single, summary
 from pipeline.segment.case import Case, Method, Output
 from pipeline.task import Task, UnitTask
 
@@ -38,7 +38,9 @@ def of_unit(task: UnitTask, anchor: str, method: Method, params: Mapping[str, An
         images.check_same_grid(mask, image, f"{unit.name} {suffix}")
     priors = atlas.of_unit(task, anchor, mask)
     synthetic = frozenset(item["Suffix"] for item in used if item["Synthetic"])
-    result = cascade(contrasts, mask, priors, synthetic, method, params, unit.name)
+    judged = channels.judged(task, anchor, order) if params["synthetic"] else {}
+    given = Case(contrasts, mask, priors, {}, synthetic, judged)
+    result = cascade(given, method, params, unit.name)
     return _output(result, {**result.facts, "Anchor": anchor, "ChannelsUsed": used}, params)
 
 
@@ -47,8 +49,8 @@ def of_file(task: Task, source: Path, method: Method, params: Mapping[str, Any])
     original = task.read(source)
     subject = single.ready(original, source.name, params)
     priors = atlas.of_image(subject, params)
-    contrasts = {subject.suffix: subject.image}
-    result = cascade(contrasts, subject.mask, priors, frozenset(), method, params, source.name)
+    given = Case({subject.suffix: subject.image}, subject.mask, priors, {})
+    result = cascade(given, method, params, source.name)
     facts = {
         **result.facts,
         "SkullStripped": subject.stripped,
@@ -57,27 +59,25 @@ def of_file(task: Task, source: Path, method: Method, params: Mapping[str, Any])
     return _output(result, facts, params, original)
 
 
-def cascade(
-    contrasts: Mapping[str, sitk.Image],
-    mask: sitk.Image,
-    priors: Mapping[str, sitk.Image],
-    synthetic: frozenset[str],
-    method: Method,
-    params: Mapping[str, Any],
-    where: str,
-) -> Result:
+def cascade(given: Case, method: Method, params: Mapping[str, Any], where: str) -> Result:
     """Coarse level, box, fine level in the box, on the grid of the mask.
+
+    Args:
+        given: the subject, whose coarse level is still empty.
+        method: of the fine level.
+        params: section ``segment``.
+        where: for messages.
 
     Raises:
         VoxelwayError: E-MASK-EMPTY without a brain at the coarse level, E-SIGNAL when the brain
             has too few intensities.
     """
     options = params["coarse"]
-    anchor = next(iter(contrasts))
-    first = coarse.run(contrasts[anchor], mask, anchor, float(options["spacing"]), where)
+    anchor = given.anchor
+    first = coarse.run(given.images[anchor], given.mask, anchor, float(options["spacing"]), where)
     margin = float(params["crop"]["margin"])
-    box = crop.around(first.brain, mask, margin, where)
-    case = Case(contrasts, mask, priors, first.posteriors, synthetic)
+    box = crop.around(first.brain, given.mask, margin, where)
+    case = replace(given, coarse=first.posteriors)
     most = int(params["crop"]["enlargements"])
     step = max(margin, float(options["spacing"]))
     second = fine.run(case, box, method, step, most)
@@ -88,7 +88,7 @@ def cascade(
         "BoxCoarse": box.fact,
         "BoxTouched": second.touched,
         "BoxEnlargements": second.enlargements,
-        "AtlasPriors": bool(priors),
+        "AtlasPriors": bool(given.priors),
         "Volumes": {row["name"]: row["mm3"] for row in rows},
         **second.segmentation.facts,
     }
@@ -117,5 +117,8 @@ def _output(
         result.volumes,
         ("label", "name", "mm3"),
         facts,
-        summary.implausible(result.volumes, params["plausible"]),
+        [
+            *summary.implausible(result.volumes, params["plausible"]),
+            *made.warnings(facts.get("LesionsOfMade")),
+        ],
     )

@@ -73,7 +73,7 @@ def run(
     mask = image((truth > 0).astype(np.uint8))
     place = priors(truth) if atlas else {}
     method = cast(Method, prepared.method)
-    return tissues.cascade(contrasts, mask, place, frozenset(), method, params, "made up")
+    return tissues.cascade(Case(contrasts, mask, place, {}), method, params, "made up")
 
 
 def dice(labels: sitk.Image, truth: np.ndarray, label: int) -> float:

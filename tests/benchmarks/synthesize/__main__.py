@@ -140,7 +140,8 @@ def table(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> str
     count = len({row["case"] for row in rows})
     lines = [
         f"{count} {kind}, {options.spacing:g} mm, {options.folds} folds by subject, "
-        f"{options.steps} steps of {options.batch} patches of {options.patch}³; mean ± half of the 95 % interval.",
+        f"{options.steps} steps of {options.batch} patches of {options.patch}³; "
+        "mean ± half of the 95 % interval.",
         "", _line(["method", "n", *(title for _, title, _ in COLUMNS)]),
         _line(["---"] * (len(COLUMNS) + 2)),
     ]  # fmt: skip

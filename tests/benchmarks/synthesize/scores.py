@@ -15,6 +15,7 @@ from pipeline.evaluate.similarity import fit_linear, similarity
 from pipeline.labels import TISSUES
 from pipeline.methods import create
 from pipeline.segment import tissues
+from pipeline.segment.case import Case
 from pipeline.synthesize.learning import profile
 from pipeline.synthesize.learning.cases import Scan
 from tests.benchmarks.synthesize.methods import SOURCE, TARGET, as_image
@@ -63,7 +64,8 @@ def dice(scan: Scan, second: Floats, truth: Tensor) -> dict[str, float]:
         TARGET: as_image(from_numpy(second), scan),
     }
     method = create("segment", "em", params, None)
-    found = tissues.cascade(given, mask, {}, frozenset({TARGET}), method, params, scan.name)
+    case = Case(given, mask, {}, {}, frozenset({TARGET}))
+    found = tissues.cascade(case, method, params, scan.name)
     numbers = images.array(found.fine.segmentation.labels).astype(int)
     wanted = truth.numpy()
     scores = {
