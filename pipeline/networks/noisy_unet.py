@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.networks.image_unet import ImageUNet
 from pipeline.networks.parts import check_features
 from pipeline.networks.pggan import widened
-from pipeline.networks.unet import UNet
 
 
 class NoisyUNet(nn.Module):
@@ -40,7 +40,7 @@ class NoisyUNet(nn.Module):
         check_features("classes, outputs, noise", [classes, outputs, noise])
         self.noise, self.halvings = noise, len(features) - 1
         self.divisor = 2**self.halvings
-        self.body = UNet(classes + noise, outputs, channels=features, blocks=1)
+        self.body = ImageUNet(classes + noise, outputs, features)
 
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
         """Images (B, outputs, Z, Y, X) from -1 to 1.
@@ -53,7 +53,7 @@ class NoisyUNet(nn.Module):
             ValueError: for sizes that do not fit.
         """
         told = torch.cat([labels, widened(noise, self.halvings)], dim=1)
-        return torch.tanh(self.body(told)[0])
+        return torch.tanh(self.body(told))
 
 
 ARCHITECTURE = NoisyUNet

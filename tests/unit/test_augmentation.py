@@ -220,8 +220,8 @@ def test_one_shot_moves_labels_with_the_image() -> None:
     class Look(torch.nn.Module):
         divisor = 4
 
-        def forward(self, both: torch.Tensor) -> list[torch.Tensor]:
-            return [torch.full_like(both[:, :1], 0.25)]
+        def forward(self, both: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(both[:, :1], 0.25)
 
     values = np.full((1, 6, 7, 9), -0.5, np.float32)
     classes = np.zeros((6, 7, 9), np.int64)

@@ -66,7 +66,7 @@ class OneShotRecipe:
             total = alike + self.smooth * rough
             return {"loss": total, "similarity": alike.detach(), "roughness": rough.detach()}
         there = spatial.warp(scan, _back(found), padding="border").detach()
-        added = networks[APPEARANCE](torch.cat([case, there], dim=1))[0]
+        added = networks[APPEARANCE](torch.cat([case, there], dim=1))
         difference = (case + added - there).square().mean()
         uneven = roughness_inside(added, batch["labels"])
         total = difference + self.even * uneven
@@ -77,7 +77,7 @@ class OneShotRecipe:
         case, scan = batch["image"], batch["scan"]
         found = between(networks[SHAPE], case, scan)
         there = spatial.warp(scan, _back(found), padding="border")
-        added = networks[APPEARANCE](torch.cat([case, there], dim=1))[0]
+        added = networks[APPEARANCE](torch.cat([case, there], dim=1))
         made = spatial.warp(case + added, found.displacement, padding="border")
         return {
             "error": float((made - scan).abs().mean()),
@@ -148,11 +148,10 @@ def prepare(request: Request) -> Job:
         "encoder": [base, 2 * base, 2 * base], "decoder": [2 * base] * 3, "final": [base, base],
     }  # fmt: skip
     appearance = {
-        "inputs": 2 * channels, "outputs": channels, "channels": [base, 2 * base, 4 * base],
-        "blocks": 1,
+        "inputs": 2 * channels, "outputs": channels, "features": [base, 2 * base, 4 * base],
     }  # fmt: skip
     architectures = {
-        SHAPE: Architecture("voxelmorph", shape), APPEARANCE: Architecture("unet", appearance)
+        SHAPE: Architecture("voxelmorph", shape), APPEARANCE: Architecture("image_unet", appearance)
     }  # fmt: skip
     torch.manual_seed(request.plan.seed)
     made = {name: networks.build(one.name, one.arguments) for name, one in architectures.items()}
@@ -216,7 +215,7 @@ def _added(appearance: nn.Module, both: Tensor) -> Tensor:
     size = _size(both)
     divisor = number_of(appearance, "divisor")
     filled = samples.fitted(both.numpy(), whole_multiples(size, divisor))
-    found = appearance(torch.from_numpy(filled))[0].numpy()
+    found = appearance(torch.from_numpy(filled)).numpy()
     return torch.from_numpy(samples.fitted(found, size))
 
 
