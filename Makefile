@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-scale bench-register bench-restore bench-segment bench-unpaired clean
+.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-scale bench-register bench-restore bench-segment bench-unpaired bench-augment clean
 
 setup: .venv/ready
 
@@ -125,6 +125,21 @@ build/bench-segment-peers/ready: envs/bench-segment.txt
 bench-unpaired: STEPS = 400
 bench-unpaired: setup
 	$(BIN)/python -m tests.benchmarks.synthesize.unpaired --steps $(STEPS)
+
+# make bench-augment DATA=FOLDER [SIZES=5,10,20] [ARMS=none,classical,gan,one_shot] [SEEDS=3]
+#   [STEPS=1000] [CASES=50] [CONFIG=config/training/segment-hippocampus.yaml]
+# trains a segmenter on so many cases of FOLDER/images and FOLDER/labels with each augmentation, and
+# prints its Dice on others; build/bench-augment.tsv gets a row a training, and a run that was cut
+# goes on behind it. Generators are trained on the same cases, `one_shot` on scans without labels too.
+SIZES ?= 5,10,20
+ARMS ?= none,classical,gan,one_shot
+SEEDS ?= 3
+CASES ?= 50
+
+bench-augment: setup
+	$(BIN)/python -m tests.benchmarks.augment "$(DATA)" --sizes $(SIZES) --arms $(ARMS) \
+	  --seeds $(SEEDS) --steps $(STEPS) --cases $(CASES) \
+	  --config "$(or $(CONFIG),config/training/segment-hippocampus.yaml)"
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

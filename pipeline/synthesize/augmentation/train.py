@@ -20,7 +20,7 @@ from pipeline.segment.learning import cases as reading
 from pipeline.segment.learning import cohort
 from pipeline.segment.learning.cases import Case
 from pipeline.segment.learning.scene import Variety
-from pipeline.synthesize.augmentation import card, generate, memorisation, samples
+from pipeline.synthesize.augmentation import card, generate, memorisation, realism, samples
 from pipeline.synthesize.augmentation.kinds import ONE_SHOT, Made, Request, Sources, kind
 from pipeline.training import bundle, judging
 from pipeline.training.bundle import Score
@@ -62,7 +62,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     job = generator.prepare(request)
     fitted = fit(job.recipe, job.samples, job.validation, request.plan, training_folder(out))
     scores = judging.scores(job.recipe, fitted, job.validation)
-    trained = _judged(request, job.recipe.networks, scores)
+    trained = _judged(request, job.recipe.networks, scores, training_folder(out))
     about = card.about(request, job, trained.sources, trained.scores, code_fingerprint(MODULE))
     extras = {"samples.png": card.grid(request, trained.made)}
     bundle.write(out, fitted, job.recipe.metric, request.plan, about, extras)
@@ -100,7 +100,7 @@ def _identity(section: Mapping[str, Any], sides: Sequence[Sequence[Case]]) -> st
 
 
 def _judged(
-    request: Request, networks: Mapping[str, nn.Module], scores: Mapping[str, Score]
+    request: Request, networks: Mapping[str, nn.Module], scores: Mapping[str, Score], folder: Path
 ) -> _Trained:
     """Samples of the best weights, held against real images."""
     section = request.section
@@ -119,21 +119,21 @@ def _judged(
         for number in range(count)
     ]
     figures = dict(scores)
+    training = [_as_is(request, case) for case in request.train]
     if section["generator"] != ONE_SHOT:
-        found = _guarded(request, made, real)
-        figures |= found
+        figures |= _guarded(request, made, real, training)
         taken = float(np.mean([not one.score < told["least_score"] for one in made]))
         figures["share that the critic takes for real"] = Score(taken, None, None, count)
+    figures |= realism.judge(request, made, real, training, folder).scores()
     return _Trained(networks, sources, made, figures)
 
 
-def _guarded(request: Request, made: Sequence[Made], real: Sequence[Made]) -> dict[str, Score]:
-    training = [_as_is(request, case).image for case in request.train]
-    found = memorisation.check(
-        [one.image for one in made], [one.image for one in real], training,
-        request.section["memorisation"],
-    )  # fmt: skip
-    return found.figures()
+def _guarded(
+    request: Request, made: Sequence[Made], real: Sequence[Made], training: Sequence[Made]
+) -> dict[str, Score]:
+    ours, theirs, seen = ([one.image for one in some] for some in (made, real, training))
+    limits = request.section["memorisation"]
+    return memorisation.check(ours, theirs, seen, limits).figures()
 
 
 def _as_is(request: Request, case: Case) -> Made:
