@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.networks.autoencoder import AutoEncoder
 from pipeline.synthesize.judging import distances, features, realism, two_sample
 from pipeline.synthesize.judging.features import Picture
 
@@ -197,15 +198,20 @@ def test_patches_are_centred_on_the_mask() -> None:
         features.patches(Picture("a", values, mask & False), 4, 1, np.random.default_rng(0))
 
 
-def test_features_of_a_known_code() -> None:
-    class Plain(torch.nn.Module):
-        def forward(self, image: torch.Tensor, decode: bool) -> object:
-            assert not decode
-            return type("Encoded", (), {"features": torch.cat([image, 2 * image], dim=1)})
-
-    cubes = torch.tensor([0.0, 2.0]).view(1, 1, 1, 1, 2)
-    # mean 1 and deviation 1; the second channel is twice that
-    assert features.describe(Plain(), cubes).tolist() == [[1.0, 2.0, 1.0, 2.0]]
+def test_features_are_means_of_every_depth_in_deviations_of_real_patches() -> None:
+    network = AutoEncoder(features=(1, 1))
+    with torch.no_grad():
+        for parameter in network.encoder.parameters():
+            # the middle of the kernel alone, times 2, and no bias
+            parameter.zero_()
+            if parameter.ndim == 5:
+                parameter[:, :, 1, 1, 1] = 2.0
+    cubes = torch.stack([torch.full((1, 4, 4, 4), value) for value in (1.0, -1.0)])
+    raw = features.raw(network, cubes)
+    # 2, then 4; leaky units give a fifth of what is negative, twice
+    assert np.allclose(raw, [[2.0, 4.0], [-0.4, -0.16]])
+    encoder = features.Encoder(network, np.array([1.0, 0.0]), np.array([0.5, 4.0]))
+    assert np.allclose(encoder.describe(cubes), [[2.0, 1.0], [-2.8, -0.04]])
 
 
 def test_realism_of_real_and_of_blatantly_made_images(tmp_path: Path) -> None:
@@ -215,7 +221,7 @@ def test_realism_of_real_and_of_blatantly_made_images(tmp_path: Path) -> None:
     encoder = features.learn(real, 8, 3, 0, tmp_path, "a")
     again = features.learn(real, 8, 3, 0, tmp_path / "again", "a")
     cubes = torch.ones(1, 1, 8, 8, 8)
-    assert np.array_equal(features.describe(encoder, cubes), features.describe(again, cubes))
+    assert np.array_equal(encoder.describe(cubes), again.describe(cubes))
     alike = realism.judge(real, others, encoder, side=8, count=20)
     fake = realism.judge(real, fakes, encoder, side=8, count=20)
     assert fake.p < 0.01 < alike.p

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline import networks
+from pipeline.networks.autoencoder import AutoEncoder
 from pipeline.synthesize.judging.distances import Floats
 from pipeline.training import judging
 from pipeline.training.data import SeededSamples
@@ -28,8 +29,8 @@ from pipeline.training.trainer import fit
 Values = NDArray[np.float32]
 
 NAME, ARCHITECTURE = "encoder", "autoencoder"
-#: Patches encoded at once.
-BATCH = 16
+#: Patches encoded at once, and patches that tell how features are spread.
+BATCH, REFERENCES = 16, 128
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,29 @@ def patches(picture: Picture, side: int, count: int, rng: np.random.Generator) -
     return torch.from_numpy(np.stack(cubes)[:, None].astype(np.float32))
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """A trained encoder, and how the features of real patches are spread.
+
+    Attributes:
+        network: an auto-encoder of :mod:`pipeline.networks.autoencoder`, for evaluation, on the
+            CPU.
+        centre, scale: mean and deviation of each feature over real patches, (d,). Without them
+            the features that vary most would be the only ones that count.
+    """
+
+    network: AutoEncoder
+    centre: Floats
+    scale: Floats
+
+    def describe(self, cubes: Tensor) -> Floats:
+        """Features (n, d) of patches (n, 1, Z, Y, X), in deviations of real ones."""
+        return (raw(self.network, cubes) - self.centre) / self.scale
+
+
 def learn(
     real: Sequence[Picture], side: int, steps: int, seed: int, folder: Path, identity: str
-) -> nn.Module:
+) -> Encoder:
     """Train an encoder on patches of real images.
 
     Args:
@@ -97,12 +118,11 @@ def learn(
         seed: of weights and patches.
         folder: for checkpoints; the same call goes on from there.
         identity: hash of the images.
-
-    Returns:
-        The auto-encoder in evaluation mode, on the CPU.
     """
     torch.manual_seed(seed)
-    recipe = Encoding(networks.build(ARCHITECTURE, {}), f"{identity} {side}")
+    network = networks.build(ARCHITECTURE, {})
+    assert isinstance(network, AutoEncoder)
+    recipe = Encoding(network, f"{identity} {side}")
 
     def draw(rng: np.random.Generator, number: int) -> dict[str, Any]:
         picture = real[int(rng.integers(len(real)))]
@@ -112,20 +132,22 @@ def learn(
     held = SeededSamples(draw, seed + 1, 8)
     fitted = fit(recipe, SeededSamples(draw, seed), held, plan, folder)
     judging.use(recipe, fitted)
-    return recipe.networks[NAME]
+    seen = SeededSamples(draw, seed + 2, REFERENCES)
+    cubes = np.stack([seen[number]["image"] for number in range(REFERENCES)])
+    found = raw(network, torch.from_numpy(cubes))
+    scale = found.std(axis=0)
+    return Encoder(network, found.mean(axis=0), np.where(scale > 1e-6, scale, 1.0))
 
 
 @torch.no_grad()
-def describe(encoder: nn.Module, cubes: Tensor) -> Floats:
-    """Mean and deviation over space of each channel of the code, (n, 2 C).
-
-    Args:
-        encoder: an auto-encoder of :mod:`pipeline.networks.autoencoder`, in evaluation mode.
-        cubes: (n, 1, Z, Y, X).
-    """
+def raw(network: AutoEncoder, cubes: Tensor) -> Floats:
+    """Mean over space of each channel of every depth, (n, d): fine texture counts as do shapes."""
     rows = []
     for start in range(0, len(cubes), BATCH):
-        code = encoder(cubes[start : start + BATCH], decode=False).features.double().flatten(2)
-        rows.append(torch.cat([code.mean(dim=2), code.std(dim=2, unbiased=False)], dim=1))
-    found: Floats = torch.cat(rows).numpy()
-    return found
+        values, found = cubes[start : start + BATCH], []
+        for layer in network.encoder:
+            values = layer(values)
+            found.append(values.double().mean(dim=(2, 3, 4)))
+        rows.append(torch.cat(found, dim=1))
+    whole: Floats = torch.cat(rows).numpy()
+    return whole

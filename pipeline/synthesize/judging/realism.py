@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from pipeline.synthesize.judging import distances, features, two_sample
 from pipeline.synthesize.judging.distances import Floats, Ints
-from pipeline.synthesize.judging.features import Picture
+from pipeline.synthesize.judging.features import Encoder, Picture
 from pipeline.training.bundle import Score
 
 #: Permutations of the discrepancy's test, and of the Fréchet distance's chance level.
@@ -58,8 +57,8 @@ class Realism:
 
 
 def judge(
-    real: Sequence[Picture], made: Sequence[Picture], encoder: nn.Module, *,
-    side: int = 24, count: int = 24, seed: int = 0,
+    real: Sequence[Picture], made: Sequence[Picture], encoder: Encoder, *,
+    side: int = 16, count: int = 32, seed: int = 0,
 ) -> Realism:  # fmt: skip
     """Compare patches of made images with patches of real ones.
 
@@ -74,9 +73,8 @@ def judge(
     found: list[tuple[Floats, Ints]] = []
     for kind, pictures in enumerate((real, made)):
         rows = [
-            features.describe(
-                encoder,
-                features.patches(picture, side, count, np.random.default_rng([seed, kind, k])),
+            encoder.describe(
+                features.patches(picture, side, count, np.random.default_rng([seed, kind, k]))
             )
             for k, picture in enumerate(pictures)
         ]
