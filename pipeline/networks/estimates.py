@@ -38,6 +38,8 @@ class Head(nn.Module):
         layer = nn.Conv3d if dims == 3 else nn.Conv2d
         self.mean = layer(inputs, targets, 1)
         self.spread = layer(inputs, targets, 1)
+        # images are in medians of the brain
+        nn.init.ones_(cast(Tensor, self.mean.bias))
         nn.init.zeros_(self.spread.weight)
         # large at first: a young network errs, and a told certainty would be a huge loss
         nn.init.constant_(cast(Tensor, self.spread.bias), START)

@@ -23,7 +23,8 @@ LICENCE = "the cohort's own images; weights inherit their terms of use"
 def read(results: Path, spacing: float, margin: float, share: float) -> list[Scan]:
     """Every session whose superres ended well; a session that can't be used is told and left out.
 
-    Where the manifest puts nobody into ``val``, the last of the training subjects validate.
+    Where the manifest puts nobody into ``val``, some of the training subjects with the most
+    contrasts validate.
 
     Args:
         results: results folder.
@@ -46,7 +47,11 @@ def read(results: Path, spacing: float, margin: float, share: float) -> list[Sca
 
 
 def _with_validation(scans: list[Scan], share: float) -> list[Scan]:
-    people = sorted({scan.subject for scan in scans})
+    richest: dict[str, int] = {}
+    for scan in scans:
+        richest[scan.subject] = max(richest.get(scan.subject, 0), len(scan.contrasts))
+    # those with most contrasts come last: they can judge every target
+    people = sorted(richest, key=lambda subject: (richest[subject], subject))
     if any(scan.split == "val" for scan in scans) or len(people) < 2:
         return scans
     later = people[len(people) - max(1, math.ceil(share * len(people))) :]
