@@ -183,6 +183,16 @@ def test_gradient_correlation_by_hand() -> None:
     assert float(correlation(a, b)) == pytest.approx((1 / 3 + 1 / 9) / (8 / 9) / 3, abs=1e-4)
 
 
+def test_gradient_correlation_does_not_look_at_the_edge_of_a_mask() -> None:
+    a, b, inside = noise(4), noise(5), torch.zeros(2, 1, 9, 9, 9)
+    inside[..., 1:8, 1:8, 1:8] = 1
+    # masked images share the edge of the mask, and nothing within
+    assert float(correlation(a * inside + 9 * inside, b * inside + 9 * inside).min()) > 0.5
+    within = correlation((a + 9) * inside, (b + 9) * inside, inside)
+    assert float(within.abs().max()) < 0.3
+    assert torch.allclose(within, correlation(a, b, inside), atol=1e-5)
+
+
 def test_published_loss_hears_polarity_and_the_local_one_does_not() -> None:
     image = noise(2)
     published, local = GradientConsistency(0), GradientConsistency(5)

@@ -199,7 +199,7 @@ class Cycle:
             "intensities": intensities,
             "edges": edges,
             "cycle": cycle,
-            "gradient_correlation": float(correlation(made, source).abs().mean()),
+            "gradient_correlation": float(correlation(made, source, inside).abs().mean()),
         }
 
     def sample(self, networks: Networks, batch: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -42,6 +42,8 @@ LEVEL = "target"
 ENDING = ".segmenter"
 #: Percentiles of an image that go to 0 and 1.
 LOW, HIGH = 0.5, 99.5
+#: Largest learning rate of the segmenter, which has no opponent and may go faster.
+RATE = 0.003
 LOSSES = ({"name": "dice", "weight": 1.0}, {"name": "cross_entropy", "weight": 1.0})
 
 
@@ -57,7 +59,7 @@ class Joint(Cycle):
         super().__init__(**others)
         self.range = range_
         self.sum = segmentation.build(LOSSES)
-        self.players.append(Player(SEGMENTER, (SEGMENTER,)))
+        self.players.append(Player(SEGMENTER, (SEGMENTER,), learning_rate=RATE))
 
     def losses(self, networks: Networks, player: str, batch: Any) -> dict[str, Tensor]:
         """Losses of one batch."""

@@ -123,7 +123,7 @@ def held_samples(held: Held, seed: int) -> SeededSamples:
 def judge(networks: Mapping[str, nn.Module], batch: Any) -> dict[str, float]:
     """Measures for the card: against the truth where the subject has it, edges of the source."""
     made, log = estimate(networks, NAME, batch["source"], batch["source_inside"])
-    edges = correlation(made, batch["source"]).abs()
+    edges = correlation(made, batch["source"], batch["source_inside"]).abs()
     found = {"correlation of gradients, made and source": float(edges)}
     if "truth" in batch:
         truth, inside = batch["truth"], batch["truth_inside"] * batch["source_inside"]
@@ -144,7 +144,5 @@ def against(made: Tensor, truth: Tensor, inside: Tensor) -> dict[str, float]:
         "PSNR, dB": float(10.0 * torch.log10(width**2 / error.clamp_min(1e-12))),
         "SSIM": float(similar.mean()),
         "NCC": float(torch.corrcoef(both)[0, 1]),
-        "correlation of gradients, made and acquired": float(
-            correlation(made * inside, truth * inside).mean()
-        ),
+        "correlation of gradients, made and acquired": float(correlation(made, truth, inside)),
     }

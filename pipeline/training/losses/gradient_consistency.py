@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.training.losses.similarity import LocalNCC
 
@@ -25,18 +26,23 @@ def gradients(image: Tensor) -> list[Tensor]:
     return found
 
 
-def correlation(a: Tensor, b: Tensor) -> Tensor:
+def correlation(a: Tensor, b: Tensor, inside: Tensor | None = None) -> Tensor:
     """Normalised gradient cross-correlation, (B,), -1 to 1: mean over the three directions.
 
     Args:
         a, b: (B, 1, Z, Y, X), each edge 3 voxels or more.
+        inside: same shape, 1 where voxels count; those beside a voxel that does not count do not
+            count either, or the edge of a mask would be the strongest of all. None counts all.
     """
+    weight = torch.ones_like(a) if inside is None else inside
+    weight = -functional.max_pool3d(-weight, 3, stride=1).flatten(1)
+    weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(1.0)
     values = []
     for one, other in zip(gradients(a), gradients(b), strict=True):
-        x, y = one.flatten(1), other.flatten(1)
-        x, y = x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True)
-        norm = (x.square().mean(dim=1) + EPSILON) * (y.square().mean(dim=1) + EPSILON)
-        values.append((x * y).mean(dim=1) / norm.sqrt())
+        x, y = (v.flatten(1) for v in (one, other))
+        x, y = (v - (v * weight).sum(dim=1, keepdim=True) for v in (x, y))
+        spreads = [(v.square() * weight).sum(dim=1) + EPSILON for v in (x, y)]
+        values.append((x * y * weight).sum(dim=1) / (spreads[0] * spreads[1]).sqrt())
     return torch.stack(values).mean(dim=0)
 
 

@@ -176,7 +176,7 @@ class Plain:
         torch.manual_seed(0)
         arguments = {**UNET["arguments"], "inputs": 1, "outputs": level.outputs}  # type: ignore[dict-item]
         self.networks = {SEGMENTER: networks.build("unet", arguments)}
-        self.players = [Player(SEGMENTER, (SEGMENTER,))]
+        self.players = [Player(SEGMENTER, (SEGMENTER,), learning_rate=synseg.RATE)]
         self.joint, self.range, self.identity = joint, range_, identity
 
     def losses(self, networks: Networks, player: str, batch: Any) -> dict[str, Tensor]:
