@@ -88,10 +88,20 @@ class Material:
             return np.asarray(table[scene.labels(grid)])
         half = [value / 2 for value in grid.GetSpacing()]
         found = table[scene.labels(images.spaced_grid(grid, (half[0], half[1], half[2])))]
-        z, y, x = found.shape
-        blocks = found.reshape(z // 2, 2, y // 2, 2, x // 2, 2)
-        counts = [(blocks == k).sum(axis=(1, 3, 5)) for k in range(self.level.channels)]
-        return np.asarray(np.argmax(counts, axis=0), dtype=np.int64)
+        return most_of(found, self.level.channels)
+
+
+def most_of(found: Labels, channels: int) -> Labels:
+    """The channel that most of each 2 x 2 x 2 block has; of equal ones the first."""
+    counts = []
+    for channel in range(channels):
+        own = (found == channel).view(np.uint8)
+        for axis in range(3):
+            even, odd = ([slice(None)] * 3 for _ in range(2))
+            even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
+            own = own[tuple(even)] + own[tuple(odd)]
+        counts.append(own)
+    return np.asarray(np.argmax(counts, axis=0), dtype=np.int64)
 
 
 class Patches:

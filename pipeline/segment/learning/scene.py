@@ -6,7 +6,7 @@ and what the fine level sees is one head.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -118,7 +118,7 @@ class Scene:
         self.thick_axis = int(rng.integers(3)) if thick else -1
         self.thickness = float(rng.uniform(2.0, max(variety.thickest, 2.0))) if thick else 0.0
         self.view = _view(case.labels, rng, variety.crop)
-        self._kept: tuple[Any, Labels] | None = None
+        self._kept: tuple[sitk.Image, Labels] | None = None
 
     @property
     def drawn(self) -> bool:
@@ -126,10 +126,17 @@ class Scene:
         return self.palette is not None
 
     def labels(self, grid: sitk.Image) -> Labels:
-        """Labels on a grid, (Z, Y, X); those of the last grid are kept."""
-        key = (grid.GetSize(), grid.GetSpacing(), grid.GetOrigin(), grid.GetDirection())
-        if self._kept is None or self._kept[0] != key:
-            self._kept = (key, self._sampled(grid))
+        """Labels on a grid, (Z, Y, X).
+
+        Those of the last grid are kept; a patch of it is cut out, with background beyond it.
+        """
+        if self._kept is not None:
+            start = _start(self._kept[0], grid)
+            if start is not None:
+                return _cut(self._kept[1], start[::-1], grid.GetSize()[::-1])
+        frame = sitk.Image(grid.GetSize(), sitk.sitkUInt8)
+        frame.CopyInformation(grid)
+        self._kept = (frame, self._sampled(grid))
         return self._kept[1]
 
     def _sampled(self, grid: sitk.Image) -> Labels:
@@ -230,6 +237,30 @@ class Scene:
         return np.asarray(blurred, dtype=np.float32)
 
 
+def _start(whole: sitk.Image, grid: sitk.Image) -> list[int] | None:
+    """Voxel of a grid that another one's first is (x, y, z); None when it shares no voxels."""
+    if not np.allclose(whole.GetSpacing(), grid.GetSpacing(), rtol=1e-9):
+        return None
+    if not np.allclose(whole.GetDirection(), grid.GetDirection(), atol=1e-9):
+        return None
+    start = np.asarray(whole.TransformPhysicalPointToContinuousIndex(grid.GetOrigin()))
+    first = np.round(start).astype(int)
+    apart = first >= whole.GetSize(), first + grid.GetSize() <= 0
+    if np.abs(start - first).max() > 1e-3 or np.any(apart):
+        return None
+    return [int(n) for n in first]
+
+
+def _cut(values: Labels, start: Sequence[int], size: Sequence[int]) -> Labels:
+    """A box of (Z, Y, X), 0 where it reaches beyond the values."""
+    found = np.zeros(tuple(size), values.dtype)
+    ends = list(zip(start, size, values.shape, strict=True))
+    inside = tuple(slice(max(first, 0), min(first + n, own)) for first, n, own in ends)
+    place = tuple(slice(max(-first, 0), min(n, own - first)) for first, n, own in ends)
+    found[place] = values[inside]
+    return found
+
+
 def _transform(
     labels: sitk.Image, rng: np.random.Generator, variety: Variety, mirrored: bool
 ) -> sitk.Transform:
@@ -265,9 +296,12 @@ def _rotation(angles: NDArray[np.float64]) -> NDArray[np.float64]:
 def _knots(labels: sitk.Image) -> sitk.Image:
     """Coarse lattice over the case and a rim of it."""
     rim = [int(np.ceil(2 * KNOT / s)) for s in labels.GetSpacing()]
-    blank = sitk.Image(labels.GetSize(), sitk.sitkUInt8)
-    blank.CopyInformation(labels)
-    return images.spaced_grid(sitk.ConstantPad(blank, rim, rim), (KNOT, KNOT, KNOT))
+    size = [n + 2 * more for n, more in zip(labels.GetSize(), rim, strict=True)]
+    blank = sitk.Image(size, sitk.sitkUInt8)
+    blank.SetSpacing(labels.GetSpacing())
+    blank.SetDirection(labels.GetDirection())
+    blank.SetOrigin(labels.TransformIndexToPhysicalPoint([-more for more in rim]))
+    return images.spaced_grid(blank, (KNOT, KNOT, KNOT))
 
 
 def _smooth_field(labels: sitk.Image, rng: np.random.Generator, size: float) -> sitk.Image:
