@@ -14,15 +14,23 @@ from pipeline import cli, images, labels, networks
 from pipeline.bundles import write_bundle
 from pipeline.denoise.learning.presets import PRESETS
 from pipeline.segment.cascade.plan import CascadePlan, Intensity, Level
+from pipeline.synthesize.learning import presets as synthesis
 from tests.unit import superres_cases
 
 #: Arguments of the denoising networks that make them small.
 SMALL: dict[str, dict[str, Any]] = {
+    "gmm_unet": {"features": [4], "blocks": 1, "components": 2},
     "drunet": {"features": [4], "blocks": 1},
     "redcnn": {"features": 4},
     "cnn_dae": {"features": [4]},
     "wavelet_resnet": {"features": 4, "blocks": 1},
     "plain_cnn": {"features": 4, "layers": 3},
+}
+#: The same of those of synthesis.
+SMALL_SYNTHESIS: dict[str, dict[str, Any]] = {
+    "translator": {"features": [4, 4], "neighbours": 1},
+    "auto_context": {"width": 4, "dilations": [1, 2]},
+    "resnet_generator": {"features": 4, "blocks": 1},
 }
 
 
@@ -79,7 +87,7 @@ def sheared(path: Path, folder: Path) -> Path:
 
 
 BAD_INPUTS = {
-    "E-IMG-MISSING": lambda path, folder: folder / "none.nii.gz",
+    "E-IMG-MISSING": lambda path, folder: folder / "none_T1w.nii.gz",
     "E-IMG-4D": changed(lambda image: sitk.JoinSeries([image, image])),
     "E-IMG-NAN": changed(with_nan),
     "E-IMG-EMPTY": changed(lambda image: image * 0),
@@ -91,9 +99,10 @@ BAD_INPUTS = {
 
 def write_model(folder: Path, stage: str, method: str) -> Path:
     """A tiny bundle of a learned method, with random weights."""
-    return {"denoise": _denoiser, "superres": superres_cases.bundle, "segment": _cascade}[stage](
-        folder, method
-    )
+    return {
+        "denoise": _denoiser, "superres": superres_cases.bundle, "segment": _cascade,
+        "synthesize": _synthesis,
+    }[stage](folder, method)  # fmt: skip
 
 
 def _denoiser(folder: Path, method: str) -> Path:
@@ -101,6 +110,40 @@ def _denoiser(folder: Path, method: str) -> Path:
     arguments = {**preset.arguments, **SMALL[preset.architecture]}
     made = {"denoise": (preset.architecture, arguments)}
     return _bundle(folder, "denoise", made, {"contrasts": ["T1w"], "largest_noise_percent": 12.0})
+
+
+def _synthesis(folder: Path, method: str) -> Path:
+    inputs = {"contrasts": ["T1w"], "spacing_mm": 8.0, "margin_mm": 4.0}
+    if method not in synthesis.PRESETS:
+        return _regression(folder, inputs)
+    preset = synthesis.PRESETS[method]
+    arguments = {**preset.arguments, **SMALL_SYNTHESIS[preset.architecture]}
+    arguments = {**arguments, "inputs": 1, "targets": 1}
+    outputs = {"contrasts": ["T2w"], "levels": {"T2w": 100.0}, "orientations": "all"}
+    return _bundle(
+        folder, "synthesize", {"synthesize": (preset.architecture, arguments)}, inputs, outputs
+    )
+
+
+def _regression(folder: Path, inputs: dict[str, Any]) -> Path:
+    shapes = {"hidden0.weight": (4, 33), "hidden0.bias": (4,), "mean.weight": (1, 4),
+              "mean.bias": (1,), "variance.weight": (1, 4), "variance.bias": (1,),
+              "center": (33,), "scale": (33,)}  # fmt: skip
+    rng = np.random.default_rng(0)
+    tensors = {
+        f"one/{key}": rng.uniform(0.1, 1.0, shape).astype(np.float32)
+        for key, shape in shapes.items()
+    }
+    metadata = {
+        "stage": "synthesize", "inputs": inputs, "outputs": {"contrasts": ["T2w"]},
+        "architecture": {"name": "patch-network", "hidden": [4], "patch_step_mm": 4.0,
+                         "margin_mm": 4.0},
+        "models": [{"name": "one", "target": "T2w", "sources": ["T1w"], "level": 100.0}],
+        "absent": [],
+        "training": {"subjects": 1, "split": "train", "seed": 0, "code": "0", "version": "0"},
+    }  # fmt: skip
+    write_bundle(folder, tensors, metadata, "# Test\n", {})
+    return folder
 
 
 def _cascade(folder: Path, method: str) -> Path:
@@ -115,8 +158,9 @@ def _cascade(folder: Path, method: str) -> Path:
 
 
 def _bundle(
-    folder: Path, stage: str, made: dict[str, tuple[str, dict[str, Any]]], inputs: dict[str, Any]
-) -> Path:
+    folder: Path, stage: str, made: dict[str, tuple[str, dict[str, Any]]], inputs: dict[str, Any],
+    outputs: dict[str, Any] | None = None,
+) -> Path:  # fmt: skip
     torch.manual_seed(0)
     tensors = {}
     for name, (architecture, arguments) in made.items():
@@ -133,7 +177,7 @@ def _bundle(
         "stage": stage,
         "architecture": {k: {"name": n, "arguments": a} for k, (n, a) in made.items()},
         "inputs": inputs,
-        "outputs": {},
+        "outputs": outputs or {},
         "training": {**training, "code": "0", "version": "0"},
     }
     write_bundle(folder, tensors, metadata, "# Test\n", {})
