@@ -83,7 +83,9 @@ def test_every_architecture_is_listed_and_helpers_are_not() -> None:
 def test_each_listed_architecture_builds_by_default() -> None:
     for name in networks.available():
         taken = inspect.signature(importlib.import_module(networks.module_name(name)).ARCHITECTURE)
-        needed = {"inputs": 1, "outputs": 2} if "outputs" in taken.parameters else {}
+        asked = [key for key, one in taken.parameters.items() if one.default is one.empty]
+        known = {"inputs": 1, "targets": 1, "classes": 2, "outputs": 2}
+        needed = {key: known[key] for key in asked}
         network = networks.build(name, needed)
         parameters = sum(weight.numel() for weight in network.parameters())
         # small by default, so that a CPU can train it; V-Net is as published
