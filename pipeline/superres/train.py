@@ -19,7 +19,7 @@ from pipeline.restore.volumes import Source, Volume
 from pipeline.superres.learning import kinds
 from pipeline.superres.learning.kinds import Sides
 from pipeline.superres.learning.recipe import CRITIC, NAME, SuperresRecipe
-from pipeline.training import bundle, data, judging
+from pipeline.training import bundle, data, gallery, judging
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import fit
 
@@ -60,7 +60,8 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     )  # fmt: skip
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out)
-    bundle.write(out, fitted, recipe.metric, plan, _about(params, sides, scores, code))
+    about = _about(params, sides, scores, code)
+    bundle.write(out, fitted, recipe.metric, plan, about, gallery.of(recipe, fitted, held_out))
     return Exit.DONE
 
 

@@ -61,6 +61,11 @@ class SuperresRecipe:
             found["adversarial"] = fooled.detach()
         return found
 
+    def sample(self, networks: Networks, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Input as if interpolated, restored and sharp image, (B, 1, Z, Y, X), for pictures."""
+        image, truth = batch["image"], batch["target"]
+        return interpolated(image, truth), networks[NAME](image, batch["condition"]), truth
+
     def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
         """PSNR in the tissue, and what it gains over the network's input, dB."""
         image, truth = batch["image"], batch["target"]
