@@ -94,6 +94,11 @@ class Supervised:
             total = total + self.adversary.weight * value
         return {**found, "loss": total}
 
+    def sample(self, networks: Networks, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Noisy, restored and clean image, (B, 1, Z, Y, X), for pictures."""
+        restored = networks[NAME](batch["noisy"], batch["level"])
+        return batch["noisy"], restored, batch["clean"]
+
     def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
         """PSNR (dB) of the result, and what it is better than the input."""
         return score(networks[NAME], batch)
