@@ -23,7 +23,7 @@ from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.restore import cohort
 from pipeline.restore.volumes import Source, Volume, check, read_sides
-from pipeline.training import bundle, data, judging
+from pipeline.training import bundle, data, gallery, judging
 from pipeline.training.losses.adversary import CRITICS, Adversary
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import fit
@@ -55,9 +55,8 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     recipe = make_recipe(preset, plan.seed, _identity(preset, params["learning"], sides, code))
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out, label=_at_level)
-    bundle.write(
-        out, fitted, recipe.metric, plan, _about(preset, params["learning"], sides, scores, code)
-    )
+    about = _about(preset, params["learning"], sides, scores, code)
+    bundle.write(out, fitted, recipe.metric, plan, about, gallery.of(recipe, fitted, held_out))
     return Exit.DONE
 
 
