@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from tests.benchmarks.synthesize import unpaired
+from tests.benchmarks.synthesize import looks, unpaired
+from tests.unit import unpaired_cases as cases
 
 
 def test_table_has_a_line_a_method_and_its_intervals() -> None:
@@ -47,3 +49,17 @@ def test_unknown_methods_are_refused() -> None:
 
     with pytest.raises(VoxelwayError, match="E-USAGE"):
         unpaired._arguments(["--methods", "cyclegan,magic"])
+
+
+def test_realism_of_every_method_stands_in_one_table(tmp_path: Path) -> None:
+    scans = {name: cases.scan(name, ("T1w", "T2w"), k) for k, name in enumerate("abc")}
+    made: looks.Made = {}
+    for scan in scans.values():
+        looks.keep(made, "perfect", scan, scan.contrasts["T2w"].numpy())
+        looks.keep(made, "source", scan, scan.contrasts["T1w"].numpy())
+    lines = looks.table(made, scans, tmp_path, 2).splitlines()
+    perfect, source = ([float(cell) for cell in line.split("|")[2:-1]] for line in lines[2:4])
+    # Fréchet distance, that of equal samples, MMD, its p, accuracy of the classifier
+    assert source[0] > 3 * perfect[0] and source[3] < 0.05 < perfect[3]
+    assert source[4] > 0.8 and perfect[4] < 0.7
+    assert any(line.startswith("- 3 subjects") for line in lines)

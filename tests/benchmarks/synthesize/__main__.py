@@ -15,9 +15,11 @@ from pipeline import config, files
 from pipeline.errors import VoxelwayError
 from pipeline.synthesize.learning.cases import Scan
 from tests.benchmarks.register.table import mean_of
-from tests.benchmarks.synthesize import cases, methods, scores
+from tests.benchmarks.synthesize import cases, looks, methods, scores
 
 BASE = "patch_regression"
+#: Steps of the encoder whose features tell how real the images look.
+ENCODER_STEPS = 300
 ROW = ("case", "fold", "method", "psnr", "ssim", "ncc", "lesion", "dice", "train_s")
 COLUMNS = (
     ("psnr", "PSNR, dB", ".2f"), ("ssim", "SSIM", ".3f"), ("ncc", "NCC", ".3f"),
@@ -34,11 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         else cases.phantom(options.work, options.subjects, options.spacing)
     )  # fmt: skip
     rows = []
-    for row in run(folder, options):
+    made: looks.Made = {}
+    for row in run(folder, options, made):
         rows.append(row)
         files.write_tsv(options.out, ROW, rows)
         print(_progress(row), file=sys.stderr, flush=True)
     print(table(rows, options))
+    if made:
+        scans = cases.read(folder, options.spacing)
+        print("\n" + looks.table(made, scans, options.work, ENCODER_STEPS))
     return 0
 
 
@@ -65,8 +71,10 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Rows of all folds, methods and cases."""
+def run(
+    folder: Path, options: argparse.Namespace, kept_images: looks.Made
+) -> Iterator[dict[str, Any]]:
+    """Rows of all folds, methods and cases; what was made is put into ``kept_images``."""
     seen, true = (cases.read(folder, options.spacing, true=flag) for flag in (False, True))
     names = sorted(seen)
     if options.folds < 2 or len(names) < options.folds + 2:
@@ -87,6 +95,7 @@ def run(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             seconds = round(time.monotonic() - begun, 1)
             for name in out:
                 made = predictor(seen[name])
+                looks.keep(kept_images, method, seen[name], made)
                 row = {"case": name, "fold": fold, "method": method, "train_s": seconds}
                 row |= scores.likeness(made, true.get(name, seen[name]))
                 if true and name in labelled:
@@ -125,7 +134,7 @@ def _params(
         },
         "training": {
             "steps": options.steps, "batch": options.batch, "learning_rate": options.rate,
-            "validate_every": max(1, options.steps // 8), "warmup": min(50, options.steps // 4),
+            "validate_every": max(1, options.steps // 8), "warmup": min(200, options.steps // 4),
             "precision": precision,
         },
     }  # fmt: skip
