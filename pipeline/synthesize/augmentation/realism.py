@@ -23,7 +23,7 @@ def judge(
     training: Sequence[Made],
     folder: Path,
 ) -> Realism:
-    """Compare patches of made cases with those of real ones that were held out.
+    """Compare patches of made cases with those of as many real ones that were held out.
 
     Args:
         request: of the training.
@@ -37,9 +37,9 @@ def judge(
         pictures(training, "training"), SIDE, steps, request.plan.seed, folder / features.NAME,
         request.identity,
     )  # fmt: skip
-    return realism.judge(
-        pictures(real, "real"), pictures(made, "made"), encoder, side=SIDE, seed=request.plan.seed
-    )
+    count = min(len(real), len(made))
+    ours, theirs = pictures(made[:count], "made"), pictures(real[:count], "real")
+    return realism.judge(theirs, ours, encoder, side=SIDE, seed=request.plan.seed)
 
 
 def pictures(cases: Sequence[Made], kind: str) -> list[Picture]:

@@ -22,6 +22,8 @@ ARMS: dict[str, list[str]] = {
 }
 #: Generators of the arms that have one.
 GENERATORS = {"gan": "spade", "one_shot": "one_shot"}
+#: Their learning rates, which suit trainings of some hundred steps.
+RATES = {"gan": {"learning_rate": 0.0004}, "one_shot": {"learning_rate": 0.001}}
 NAME, LICENCE = "bench", "as the data's"
 
 
@@ -155,6 +157,7 @@ def generator(
             "batch": 2,
             "precision": base["segment"]["training"].get("precision", "auto"),
             "validate_every": max(1, steps // 4),
+            **RATES[name],
         },
     }
     if "patch" in level:
