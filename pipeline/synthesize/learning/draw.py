@@ -13,8 +13,6 @@ from torch import Tensor
 from pipeline.synthesize.learning import profile
 from pipeline.synthesize.learning.cases import Scan
 
-#: How much a voxel of the rim outside the brain counts beside one inside.
-RIM = 0.3
 #: Orders of the axes that put each in the place of the planes' normal.
 ORDERS = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 
@@ -160,8 +158,7 @@ def cut(
     sources = [box(scan.contrasts[n]) if n in given else zero for n in pairs.contrasts]
     wanted = scan.targets[target]
     inside = box(scan.mask)
-    weight = box(wanted.seen).float() * (RIM + (1.0 - RIM) * inside.float())
-    weight = weight * margin(pairs.patch, wanted.kernel.shape[0] // 2)
+    weight = box(wanted.seen).float() * margin(pairs.patch, wanted.kernel.shape[0] // 2)
     return {
         "sources": torch.stack(sources),
         "given": torch.tensor([float(name in given) for name in pairs.contrasts]),
