@@ -23,7 +23,7 @@ from pipeline.segment.learning import cases as reading
 from pipeline.segment.learning import derive
 from pipeline.segment.learning.cases import Case, Source
 from pipeline.segment.learning.contrast import Contrasts
-from pipeline.segment.learning.samples import Material, Patches, Wholes, filled, shifted
+from pipeline.segment.learning.samples import Material, Patches, Wholes, filled, most_of, shifted
 from pipeline.segment.learning.scene import Scene, Variety
 from tests.unit.segment_cases import label_map, picture, section, write_cases
 
@@ -248,6 +248,35 @@ def test_a_large_voxel_takes_the_class_that_has_most_of_it() -> None:
     found = material.channels(scene, images.spaced_grid(labels, (4.0, 4.0, 4.0)))
     assert not found[:, :, 0].any()
     assert found[:, 0, 1].tolist() == [2, 2] and found[:, 1, 1].tolist() == [0, 0]
+
+
+@given(st.integers(0, 10**6))
+def test_the_class_of_most_voxels_of_a_block(seed: int) -> None:
+    found = np.random.default_rng(seed).integers(0, 4, (4, 6, 2))
+    blocks = found.reshape(2, 2, 3, 2, 1, 2).transpose(0, 2, 4, 1, 3, 5).reshape(2, 3, 1, 8)
+    expected = [np.bincount(block, minlength=4).argmax() for block in blocks.reshape(-1, 8)]
+    assert most_of(found, 4).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("start", [(3, 5, 7), (-4, 0, 20), (-3, -3, -3)])
+def test_a_patch_of_a_scene_that_was_sampled_already_is_what_sampling_gives(
+    start: tuple[int, int, int],
+) -> None:
+    moved = replace(Variety.none(), rotation=20, elastic=2.0)
+    pairs, learned = np.arange(10), np.asarray([1, 2], np.int64)
+    once, fresh = (
+        Scene(case(), np.random.default_rng(3), moved, None, pairs, learned) for _ in range(2)
+    )
+    whole = images.spaced_grid(case().labels, (1.5, 1.5, 1.5))
+    patch = shifted(whole, start, (12, 12, 12))
+    once.labels(whole)
+    inside = np.zeros((12, 12, 12), bool)
+    size = whole.GetSize()[::-1]
+    ends = [(max(0, -a), min(12, n - a)) for a, n in zip(start[::-1], size, strict=True)]
+    inside[tuple(slice(*end) for end in ends)] = True
+    found = once.labels(patch)
+    assert inside.any() and np.array_equal(found[inside], fresh.labels(patch)[inside])
+    assert not found[~inside].any()
 
 
 def test_the_same_number_gives_the_same_sample() -> None:

@@ -347,9 +347,8 @@ def _on_grid(values: Floats, before: Before, grid: sitk.Image) -> Floats:
     padded = sitk.ZeroFluxNeumannPad(vector, [1, 1, 1], [1, 1, 1])
     found = sitk.Resample(padded, grid, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, 0.0)
     shape = (*found.GetSize()[::-1], len(values))
-    return np.ascontiguousarray(
-        np.moveaxis(sitk.GetArrayViewFromImage(found).reshape(shape), -1, 0)
-    )
+    # a copy: of one channel nothing else makes one, and a view does not outlive its image
+    return np.ascontiguousarray(np.moveaxis(sitk.GetArrayFromImage(found).reshape(shape), -1, 0))
 
 
 def _nearest(values: NDArray[Any], before: Before, grid: sitk.Image) -> Labels:
