@@ -82,6 +82,26 @@ def test_a_generator_trains_and_makes_cases(tmp_path: Path, generator: str) -> N
     assert made[0].digest != made[1].digest
 
 
+def test_one_labelled_case_is_enough_for_one_shot(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "data")
+    more = {
+        "name": "more", "folder": str(folder), "images": {"T1w": "images/case_*.nii.gz"},
+        "licence": "CC0", "held_out": ["0"],
+    }  # fmt: skip
+    alone = entry(folder, held_out=["1", "2", "3"], validation=[])
+    chosen = params(folder, "one_shot", data=[alone], scans=[more])
+    assert train.train(chosen, tmp_path / "bundle", None) == 0
+    about = read_bundle(tmp_path / "bundle", "synthesize").metadata
+    assert about["training"]["subjects"] == {"train": 1, "val": 1}
+    assert len(about["inputs"]["trained_on"]) == 3, "the case and two of three scans"
+    (made,) = generate.make(
+        tmp_path / "bundle", "one_shot", labelled(folder)[:1], [more], KNOWN, 1, 0
+    )
+    assert set(np.unique(sitk.GetArrayFromImage(made.labels))) == {0, 1, 2}
+    with pytest.raises(VoxelwayError, match="E-TRAIN-DATA"):
+        train.train(params(folder, "spade", data=[alone]), tmp_path / "other", None)
+
+
 @pytest.fixture(scope="module")
 def spade(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Folder of cases, and the bundle of a generator."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +81,30 @@ def _request(section: Mapping[str, Any], seed: int, results: Path | None) -> Req
         what = "There are no images with labels to learn from"
         hint = "synthesize.augmentation.data names folders of images and labels"
         raise VoxelwayError("E-TRAIN-DATA", what, hint=hint)
-    train_side, held = reading.folds(found, 1, float(section["validation"]), seed)[0]
-    scans: list[Case] = []
-    if section["generator"] == ONE_SHOT:
-        scans = samples.scans(section["scans"])
-        held = held + [one for one in scans if one.side]
-        scans = [one for one in scans if not one.side]
+    train_side, held, scans = _sides(section, found, seed)
     plan = Plan.of(section["training"], seed)
     identity = _identity(section, [train_side, held, scans])
     return Request(section, known, train_side, held, scans, plan, identity)
+
+
+def _sides(
+    section: Mapping[str, Any], found: Sequence[Case], seed: int
+) -> tuple[list[Case], list[Case], list[Case]]:
+    """Cases to train on, cases and scans to validate on, scans to train on.
+
+    ``one_shot`` does with a single labelled case, and is then validated on scans.
+    """
+    share = float(section["validation"])
+    scans = samples.scans(section["scans"]) if section["generator"] == ONE_SHOT else []
+    held = [one for one in scans if one.side]
+    scans = [one for one in scans if not one.side]
+    if len(found) == 1 and len(scans) + len(held) > 1:
+        if not held:
+            count = math.ceil(share * len(scans))
+            scans, held = scans[:-count], scans[-count:]
+        return list(found), held, scans
+    train_side, validation = reading.folds(found, 1, share, seed)[0]
+    return train_side, validation + held, scans
 
 
 def _identity(section: Mapping[str, Any], sides: Sequence[Sequence[Case]]) -> str:
