@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipeline import config, files
@@ -76,7 +77,8 @@ def run(
 ) -> Iterator[dict[str, Any]]:
     """Rows of all folds, methods and cases; what was made is put into ``kept_images``."""
     seen, true = (cases.read(folder, options.spacing, true=flag) for flag in (False, True))
-    names = sorted(seen)
+    # in a drawn order: subjects with a lesion may alternate with those without
+    names = [sorted(seen)[k] for k in np.random.default_rng(0).permutation(len(seen))]
     if options.folds < 2 or len(names) < options.folds + 2:
         what = f"{len(names)} subjects in {options.folds} folds"
         raise VoxelwayError("E-USAGE", what, hint="Two folds or more, and some subjects more")
@@ -85,10 +87,8 @@ def run(
         dice = scores.dice(seen[name], seen[name].contrasts["T2w"].numpy(), _labels(true[name]))
         yield {"case": name, "fold": "", "method": "acquired", **dice}
     for fold in range(options.folds):
-        out, kept = (
-            names[fold :: options.folds],
-            [n for n in names if n not in names[fold :: options.folds]],
-        )
+        out = names[fold :: options.folds]
+        kept = [name for name in names if name not in out]
         for method in options.methods.split(","):
             begun = time.monotonic()
             predictor = _predictor(method, folder, seen, (out, kept), options, fold)
