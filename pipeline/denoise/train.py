@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from pipeline import networks
-from pipeline.denoise.learning import presets
+from pipeline.denoise.learning import mixture, presets
 from pipeline.denoise.learning.draw import LEVELS, AsMeasured, Training, Validation
 from pipeline.denoise.learning.noise_model import NoiseModel
 from pipeline.denoise.learning.noise_only import BlindSpot, Consensus
@@ -21,6 +21,7 @@ from pipeline.denoise.learning.recipe import AUTOENCODER, CRITIC, NAME, Supervis
 from pipeline.errors import Exit
 from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
+from pipeline.networks.patch_mixture import PatchMixture
 from pipeline.restore import cohort
 from pipeline.restore.volumes import Source, Volume, check, read_sides
 from pipeline.training import bundle, data, gallery, judging
@@ -53,6 +54,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     samples, held_out = make_samples(params["learning"], preset, sides, plan)
     code = code_fingerprint(MODULE)
     recipe = make_recipe(preset, plan.seed, _identity(preset, params["learning"], sides, code))
+    fill_priors(recipe.networks[NAME], sides[0], plan.seed)
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out, label=_at_level)
     about = _about(preset, params["learning"], sides, scores, code)
@@ -94,6 +96,13 @@ def make_recipe(preset: Preset, seed: int, identity: str) -> AnyRecipe:
         if entry["name"] == "perceptual":
             others[AUTOENCODER] = networks.build("autoencoder", {})
     return Supervised(network, preset.losses, others, identity)
+
+
+def fill_priors(network: torch.nn.Module, volumes: Sequence[Volume], seed: int) -> None:
+    """Learn the patch priors that a network rests on, before it is trained as a whole."""
+    for part in network.modules():
+        if isinstance(part, PatchMixture):
+            part.fill(*mixture.learn(volumes, len(part.share), seed))
 
 
 def make_samples(

@@ -19,7 +19,7 @@ from tests.unit import superres_cases
 
 #: Arguments of the denoising networks that make them small.
 SMALL: dict[str, dict[str, Any]] = {
-    "gmm_unet": {"features": [4], "blocks": 1, "components": 2},
+    "patch_mixture": {"components": 3},
     "drunet": {"features": [4], "blocks": 1},
     "redcnn": {"features": 4},
     "cnn_dae": {"features": [4]},

@@ -15,6 +15,7 @@ from pipeline.networks import build, slices
 from pipeline.networks.wavelet_resnet import haar, inverse_haar
 
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "patch_mixture": ("patch_mixture", {"components": 3}),
     "drunet": ("drunet", {"features": [4, 6], "blocks": 1}),
     "redcnn": ("redcnn", {"features": 4}),
     "redcnn 2.5": ("redcnn", {"features": 4, "dimensions": "2.5"}),
@@ -53,13 +54,14 @@ def test_any_shape_comes_back_and_every_weight_has_a_gradient(name: str) -> None
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-def test_without_noise_the_image_comes_back_as_it_is() -> None:
+@pytest.mark.parametrize("name", ["patch_mixture", "drunet"])
+def test_without_noise_the_image_comes_back_as_it_is(name: str) -> None:
     image = torch.rand(1, 1, 10, 12, 9)
-    assert torch.equal(small("drunet")(image, level(0.0)), image)
+    assert torch.equal(small(name)(image, level(0.0)), image)
     # and a level that is zero in one half changes nothing there
     half = torch.zeros_like(image)
     half[..., 4:] = 0.1
-    found = small("drunet")(image, half)
+    found = small(name)(image, half)
     assert torch.equal(found[..., :4], image[..., :4])
     assert not torch.equal(found[..., 4:], image[..., 4:])
 
@@ -140,6 +142,7 @@ def test_a_critic_scores_patches_of_any_size() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
+        ("patch_mixture", {"components": 0}),
         ("drunet", {"features": []}),
         ("drunet", {"blocks": 0}),
         ("redcnn", {"dimensions": "4"}),
