@@ -137,6 +137,9 @@ class Fake:
             image = sitk.CurvatureFlow(task.read(path), 0.06, 3)
             out = self.results.image("denoise", task.unit, suffix, desc="denoised")
             task.write(image, out, NoiseSigma=0.04, NoiseSigmaAfter=0.01, NoiseModel="Rician")
+            if suffix == "T1w":
+                doubt = self.results.image("denoise", task.unit, suffix, desc="uncertainty")
+                task.write(sitk.Abs(image) * 0.02, doubt)
 
     def superres(self, task: UnitTask, rng: Any, lacks: str) -> None:
         place, unit = self.results, task.unit

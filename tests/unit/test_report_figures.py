@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline import images
 from pipeline.labels import TISSUES
 from pipeline.report.figures import (
     acquired,
@@ -174,6 +175,22 @@ def test_residual_limit_is_robust() -> None:
     pair = restore.Pair(image + 0.1, image, mask)
     assert restore.residual_limit(pair) == pytest.approx(0.1, abs=1e-3)
     assert restore.residual_limit(restore.Pair(image, image, mask)) > 0
+
+
+def test_expected_error_is_bright_where_it_is_large_and_dark_outside_the_brain() -> None:
+    image, mask = head()
+    values = np.zeros(sitk.GetArrayViewFromImage(image).shape, dtype=np.float32)
+    # larger towards the patient's left, which is on the right of an axial picture
+    values += np.linspace(0.0, 1.0, values.shape[2], dtype=np.float32)
+    doubted = restore.Pair(image, image, mask, doubt=images.like(values, image))
+    figure = restore.uncertainty({"T1w": doubted, "T2w": restore.Pair(image, image, mask)})
+    pixels = np.asarray(Image.open(io.BytesIO(figure.layers[0].data)).convert("RGB"), dtype=int)
+    one = restore.uncertainty({"T1w": doubted})
+    assert figure.height == one.height, "a contrast without a map has no row"
+    quarter = figure.width // 4
+    panel = pixels[24:-4, quarter : 2 * quarter].sum(axis=2)
+    middle = panel.shape[1] // 2
+    assert panel[:, middle:].sum() > 1.5 * panel[:, :middle].sum()
 
 
 def test_through_planes_follow_the_thick_axis() -> None:

@@ -218,6 +218,7 @@ class TestSubjectPage:
         html = page(results, WHOLE)
         for anchor in ("ingest-series", "preprocess-mask", "preprocess-bias",
                        "preprocess-contrasts", "preprocess-contrasts-T2w", "denoise-denoise",
+                       "denoise-uncertainty",
                        "superres-resolution", "register-template", "register-jacobian",
                        "segment-tissues", "segment-entropy", "segment-box"):  # fmt: skip
             assert f'<figure id="{anchor}"' in html

@@ -179,6 +179,33 @@ def _residual_painter(before: sitk.Image, after: sitk.Image, limit: float) -> Pa
     return paint_cut
 
 
+def uncertainty(pairs: Mapping[str, Pair]) -> Figure:
+    """The denoised image beside its expected error, a row a contrast that has a map of it."""
+    rows = []
+    for suffix, pair in pairs.items():
+        if pair.doubt is None:
+            continue
+        after, doubt = upright(pair.after), upright(pair.doubt)
+        brain = mask_on(upright(pair.mask), after)
+        values = sitk.GetArrayViewFromImage(doubt)[bool_array(brain)]
+        limit = max(float(np.percentile(values, 99.5)) if values.size else 0.0, 1e-6)
+        painters: list[tuple[str, Painter]] = [
+            (suffix, brain_painter(after, brain)),
+            (f"expected error, 0 to {limit:.2g}", _doubt_painter(doubt, brain, limit)),
+        ]
+        rows.append(_row(after, mask_box(brain, 6.0), ("axial", "coronal"), painters))
+    return figure("uncertainty", [("", compose(rows))])
+
+
+def _doubt_painter(doubt: sitk.Image, brain: sitk.Image, limit: float) -> Painter:
+    def paint_cut(where: Cut) -> paint.Pixels:
+        pixels = paint.colored(sample(doubt, where), 0.0, limit, paint.SEQUENTIAL)
+        pixels[sample(brain, where, nearest=True) < 0.5] = 0
+        return pixels
+
+    return paint_cut
+
+
 def _middle(box: Box, factor: float) -> Box:
     low = tuple((a + b) / 2 - (b - a) / 2 / factor for a, b in zip(box.low, box.high, strict=True))
     high = tuple((a + b) / 2 + (b - a) / 2 / factor for a, b in zip(box.low, box.high, strict=True))

@@ -14,6 +14,7 @@ from pipeline.report.sections.content import Content, need
 def build(record: Record) -> Content:
     """One picture with a row a contrast; what was removed beside the noise that was estimated."""
     found = record.contrasts("denoise", desc="denoised")
+    doubts = record.contrasts("denoise", desc="uncertainty")
 
     def pairs() -> dict[str, restore.Pair]:
         earlier = record.contrasts("preprocess", desc="preproc")
@@ -22,6 +23,7 @@ def build(record: Record) -> Content:
                 record.image(need(earlier[suffix])),
                 record.image(path),
                 record.labels(need(record.mask_on(suffix))),
+                doubt=record.image(doubts[suffix]) if suffix in doubts else None,
             )
             for suffix, path in found.items()
             if suffix in earlier
@@ -35,6 +37,8 @@ def build(record: Record) -> Content:
     content = Content(outputs=list(found.values()))
     if found:
         content.pictures += [("denoise", lambda: restore.denoise(pairs())), ("noise", levels)]
+    if doubts:
+        content.pictures.append(("uncertainty", lambda: restore.uncertainty(pairs())))
     models = {suffix: record.facts(path).get("NoiseModel") for suffix, path in found.items()}
     if told := [f"{suffix} {model}" for suffix, model in models.items() if model]:
         content.sentences.append(f"Noise as the model saw it: {', '.join(told)}.")
