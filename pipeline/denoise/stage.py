@@ -76,13 +76,15 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
         if result.uncertainty is not None:
             beside = task.results.image(NAME, task.unit, suffix, desc="uncertainty")
             task.write(result.uncertainty, beside)
-        if prepared.contrasts and suffix not in prepared.contrasts and not _left(result):
-            known = ", ".join(prepared.contrasts)
-            task.warn(f"The denoising model was not trained on {suffix} (but on {known})")
+        _warn_of_unseen(task, prepared, suffix, result)
 
 
-def _left(result: Denoised) -> bool:
-    return bool(result.facts["LeftAlone"])
+def _warn_of_unseen(task: Task, prepared: Prepared, suffix: str, result: Denoised) -> None:
+    """Say so where a model was used on a contrast that it was not trained on."""
+    known = prepared.contrasts
+    if known and suffix not in known and not result.facts["LeftAlone"]:
+        listed = ", ".join(known)
+        task.warn(f"The denoising model was not trained on {suffix} (but on {listed})")
 
 
 def _mask_path(task: UnitTask, suffix: str) -> Path:
@@ -161,4 +163,8 @@ def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
     path = Path(row["input"])
     image = task.read(path)
     result = denoise(image, noise.foreground(image), prepared, path.name)
+    suffix = path.name.split(".")[0].rpartition("_")[2]
+    # a BIDS suffix begins with a capital; other names tell no contrast
+    if suffix[:1].isupper():
+        _warn_of_unseen(task, prepared, suffix, result)
     task.write(result.image, Path(row["output"]), **result.facts, **carried(path))
