@@ -38,7 +38,7 @@ def table(made: Made, scans: Mapping[str, Scan], work: Path, steps: int) -> str:
         method: realism.judge(real, pictures, encoder, side=card.SIDE)
         for method, pictures in made.items()
     }
-    lines = []
+    lines: list[str] = []
     for method, one in found.items():
         scores = one.scores()
         if not lines:

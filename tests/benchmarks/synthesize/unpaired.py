@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,7 +43,8 @@ COLUMNS = ("kind", "method", "case", "measure", "value")
 #: Edge of the patches, voxels; networks small enough for a processor.
 PATCH = 24
 GENERATOR = {"features": 8, "blocks": 3}
-UNET = {"architecture": "unet", "arguments": {"channels": [8, 16, 32]}}
+CHANNELS = [8, 16, 32]
+UNET = {"architecture": "unet", "arguments": {"channels": CHANNELS}}
 
 Row = dict[str, Any]
 Make = Callable[[Tensor], Tensor]
@@ -161,21 +162,22 @@ class Judge:
             Picture(s.subject, (s.contrasts[self.target] * s.mask).numpy(), s.mask.numpy())
             for s in self.data.test
         ]
-        found = realism.judge(real, made, self.encoder, side=card.SIDE, seed=self.seed)
-        told = [(name, score.mean) for name, score in found.scores().items()]
+        looks = realism.judge(real, made, self.encoder, side=card.SIDE, seed=self.seed)
+        told = [(name, score.mean) for name, score in looks.scores().items()]
         return [*rows, *(_row("realism", method, "all", *item) for item in told)]
 
 
 class Plain:
     """Recipe: a segmenter on acquired images, with their own labels."""
 
-    metric, mode = "loss", "min"
+    metric: str = "loss"
+    mode: Literal["min", "max"] = "min"
 
     def __init__(self, joint: Joint, range_: tuple[float, float], identity: str) -> None:
-        level = joint.networks[SEGMENTER]
         torch.manual_seed(0)
-        arguments = {**UNET["arguments"], "inputs": 1, "outputs": level.outputs}  # type: ignore[dict-item]
-        self.networks = {SEGMENTER: networks.build("unet", arguments)}
+        outputs = len(unpaired_data.LABELS) + 1
+        arguments = {"channels": CHANNELS, "inputs": 1, "outputs": outputs}
+        self.networks: dict[str, nn.Module] = {SEGMENTER: networks.build("unet", arguments)}
         self.players = [Player(SEGMENTER, (SEGMENTER,), learning_rate=synseg.RATE)]
         self.joint, self.range, self.identity = joint, range_, identity
 
