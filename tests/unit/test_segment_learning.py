@@ -23,7 +23,15 @@ from pipeline.segment.learning import cases as reading
 from pipeline.segment.learning import derive
 from pipeline.segment.learning.cases import Case, Source
 from pipeline.segment.learning.contrast import Contrasts
-from pipeline.segment.learning.samples import Material, Patches, Wholes, filled, most_of, shifted
+from pipeline.segment.learning.samples import (
+    Material,
+    Patches,
+    Wholes,
+    filled,
+    most_of,
+    shared,
+    shifted,
+)
 from pipeline.segment.learning.scene import Scene, Variety
 from tests.unit.segment_cases import label_map, picture, section, write_cases
 
@@ -256,6 +264,33 @@ def test_the_class_of_most_voxels_of_a_block(seed: int) -> None:
     blocks = found.reshape(2, 2, 3, 2, 1, 2).transpose(0, 2, 4, 1, 3, 5).reshape(2, 3, 1, 8)
     expected = [np.bincount(block, minlength=4).argmax() for block in blocks.reshape(-1, 8)]
     assert most_of(found, 4).ravel().tolist() == expected
+
+
+def test_what_no_region_names_belongs_to_the_nearest() -> None:
+    found = np.asarray([[[0, 1, 3, 3, 3, 2, 0, 3]]])
+    assert shared(found, 3, (1.0, 1.0, 1.0)).ravel().tolist() == [0, 1, 1, 1, 2, 2, 0, 2]
+    assert shared(np.asarray([[[0, 3]]]), 3, (1.0, 1.0, 1.0)).ravel().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_regions_share_all_that_is_learned(large: bool) -> None:
+    values = np.zeros((8, 8, 8), np.uint16)
+    values[:, :4, :4], values[:, :4, 4:] = 1, 2
+    # 9 is learned, and no class names it
+    values[:, 4:, :] = 9
+    labels = sitk.GetImageFromArray(values)
+    coarse, fine = two_levels().levels
+    levels = (replace(coarse, classes=((1,), (2,)), regions=True), fine)
+    plan = replace(two_levels(), levels=levels, labels=({"index": 1}, {"index": 2}, {"index": 9}))
+    own = Case("set/0", labels, (sitk.Cast(labels, sitk.sitkFloat32),), "0")
+    material = Material(plan, 0, {}, None, np.arange(10))
+    scene = Scene(own, np.random.default_rng(0), Variety.none(), None, PAIRS, material.learned)
+    edge = 4.0 if large else 1.0
+    found = material.channels(scene, images.spaced_grid(labels, (edge, edge, edge)))
+    middle = found[found.shape[0] // 2]
+    half = len(middle) // 2
+    assert (middle[-1, :half] == 1).all() and (middle[-1, half:] == 2).all()
+    assert found.max() == 2
 
 
 @pytest.mark.parametrize("start", [(3, 5, 7), (-4, 0, 20), (-3, -3, -3)])

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import nn
 
 from pipeline import images
@@ -81,14 +82,20 @@ class Material:
         """A scene's labels on a grid as output channels of the level, (Z, Y, X).
 
         A voxel that is much larger than those of the maps takes the class that has most of it: the
-        one at its centre is a matter of chance where structures are thin.
+        one at its centre is a matter of chance where structures are thin. Regions share all that is
+        learned: what no class names, as fluid in sulci, belongs to the nearest.
         """
-        table = volume.table(self.level.classes, len(self.pairs) - 1)
+        level = self.level
+        table = volume.table(level.classes, len(self.pairs) - 1)
+        if level.regions:
+            table[np.setdiff1d(self.learned, level.labels)] = level.channels
         if min(grid.GetSpacing()) <= LARGE:
-            return np.asarray(table[scene.labels(grid)])
-        half = [value / 2 for value in grid.GetSpacing()]
-        found = table[scene.labels(images.spaced_grid(grid, (half[0], half[1], half[2])))]
-        return most_of(found, self.level.channels)
+            found = np.asarray(table[scene.labels(grid)])
+        else:
+            half = [value / 2 for value in grid.GetSpacing()]
+            fine = table[scene.labels(images.spaced_grid(grid, (half[0], half[1], half[2])))]
+            found = most_of(fine, level.channels + 1)
+        return shared(found, level.channels, grid.GetSpacing()) if level.regions else found
 
 
 def most_of(found: Labels, channels: int) -> Labels:
@@ -102,6 +109,23 @@ def most_of(found: Labels, channels: int) -> Labels:
             own = own[tuple(even)] + own[tuple(odd)]
         counts.append(own)
     return np.asarray(np.argmax(counts, axis=0), dtype=np.int64)
+
+
+def shared(found: Labels, rest: int, spacing: Sequence[float]) -> Labels:
+    """Voxels of the channel ``rest`` as of the nearest class; background where there is none.
+
+    Args:
+        found: (Z, Y, X).
+        rest: channel of what no class names.
+        spacing: mm, x first.
+    """
+    named = (found > 0) & (found < rest)
+    if not named.any():
+        return np.where(found == rest, 0, found)
+    where = ndimage.distance_transform_edt(
+        ~named, sampling=tuple(spacing)[::-1], return_distances=False, return_indices=True
+    )
+    return np.asarray(np.where(found == rest, found[tuple(where)], found))
 
 
 class Patches:
