@@ -152,11 +152,19 @@ def test_classifier_tells_apart_what_is_apart() -> None:
     rng = np.random.default_rng(5)
     a, b = rng.normal(size=(40, 2)), rng.normal(size=(40, 2))
     told = two_sample.classify(a, b + 10.0, zeros(40, 40), 0)
-    # 80 of 80: the exact interval begins at 0.025^(1/80)
+    # twice 40 of 40, whose exact interval begins at 0.025^(1/40); the mean of both is surer
     assert told.accuracy == 1.0 and told.high == 1.0
-    assert told.low == pytest.approx(0.025 ** (1 / 80))
+    assert told.low == pytest.approx(1 - (1 - 0.025 ** (1 / 40)) / np.sqrt(2))
     guessed = two_sample.classify(a, b, zeros(40, 40), 0)
     assert guessed.low < 0.5 < guessed.high and guessed.independent == 80
+
+
+def test_the_interval_of_unequal_numbers_is_about_the_accuracy() -> None:
+    # nine in ten are real, and what is guessed right are real ones for the most part
+    rng = np.random.default_rng(8)
+    a, b = rng.normal(size=(180, 2)), rng.normal(size=(20, 2)) + 0.3
+    told = two_sample.classify(a, b, zeros(180, 20), 0)
+    assert told.low < told.accuracy < told.high
 
 
 def test_classifier_does_not_know_the_subjects() -> None:

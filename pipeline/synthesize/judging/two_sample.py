@@ -37,7 +37,8 @@ def classify(a: Floats, b: Floats, groups: tuple[Ints, Ints], seed: int) -> Gues
     """Cross-validated accuracy of a logistic regression; groups are on one side of a fold.
 
     Where groups are held out the interval is Student's t over the groups' own accuracies, since
-    samples of one subject are alike; otherwise it is Clopper's and Pearson's over the samples.
+    samples of one subject are alike; otherwise it is made of Clopper's and Pearson's of the real
+    and of the made samples (Zou and Donner 2008, doi:10.1002/sim.3095).
 
     Args:
         a, b: (n, d) and (m, d).
@@ -54,8 +55,7 @@ def classify(a: Floats, b: Floats, groups: tuple[Ints, Ints], seed: int) -> Gues
         right[test] = _guess(samples[~test], truth[~test], samples[test]) == truth[test]
     accuracy = _balanced(right, truth)
     if not grouped:
-        low, high = stats.binomtest(int(right.sum()), len(right)).proportion_ci(method="exact")
-        return Guessed(accuracy, float(low), float(high), len(right))
+        return Guessed(accuracy, *_limits(right, truth), len(right))
     together = np.concatenate(groups)
     chosen = [together == name for name in np.unique(together)]
     each = [_balanced(right[one], truth[one]) for one in chosen]
@@ -91,6 +91,18 @@ def _guess(samples: Floats, truth: Ints, unseen: Floats) -> Ints:
     model.fit((samples - center) / scale, truth)
     guess: Ints = model.predict((unseen - center) / scale)
     return guess
+
+
+def _limits(right: NDArray[np.bool_], truth: Ints) -> tuple[float, float]:
+    """95 % limits of the mean of two shares, from the limits of each."""
+    below = above = 0.0
+    for label in (0, 1):
+        one = right[truth == label]
+        low, high = stats.binomtest(int(one.sum()), len(one)).proportion_ci(method="exact")
+        below += (one.mean() - low) ** 2
+        above += (high - one.mean()) ** 2
+    middle = _balanced(right, truth)
+    return float(middle - np.sqrt(below) / 2), float(middle + np.sqrt(above) / 2)
 
 
 def _balanced(right: NDArray[np.bool_], truth: Ints) -> float:
