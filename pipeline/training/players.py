@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pipeline.errors import VoxelwayError
 from pipeline.training.plan import Plan
 from pipeline.training.recipe import Player, Recipe
+from pipeline.training.small import keep_exact
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Players:
 
     def _ready(self, name: str) -> nn.Module:
         network = self.recipe.networks[name]
+        keep_exact(network)
         if not self.trainable[name] and self.fabric.world_size > 1:
             # nothing to share between processes, and DDP refuses it
             moved: nn.Module = self.fabric.to_device(network)
