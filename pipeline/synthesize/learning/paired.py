@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline import networks
 from pipeline.synthesize.learning import draw, profile
@@ -35,9 +34,6 @@ LIMITS = (
     "what the sources do not show (a lesion that is invisible on T1w) is not in the made contrast "
     "either, and an adversary may invent what is likely: look at the segmentation with and without",
 )
-#: Fewest voxels along an axis that a discriminator is given: with two in its last layer, torch's
-#: gradients in bf16 on a CPU are wrong (2.13: up to 1e37 for a convolution of one output).
-LEAST = 24
 #: Samples whose diversity is watched.
 WATCHED = 8
 
@@ -113,9 +109,7 @@ class Paired:
         beside = draw.condition(batch, self.targets)
 
         def judge(image: Tensor) -> Tensor:
-            both = torch.cat([beside, image], dim=1)
-            pads = [n for size in reversed(both.shape[2:]) for n in (0, max(0, LEAST - size))]
-            found: Tensor = critic(functional.pad(both, pads))
+            found: Tensor = critic(torch.cat([beside, image], dim=1))
             return found
 
         return judge
