@@ -19,8 +19,10 @@ from pipeline import files
 from pipeline.errors import VoxelwayError
 
 WEIGHTS, METADATA, CARD = "model.safetensors", "metadata.json", "README.md"
+#: What the model makes of subjects that it was not trained on.
+SAMPLES = "samples.png"
 #: Files that a bundle may hold beside these three: how its trainings went, what was planned.
-EXTRAS = ("training.png", "training.csv", "training_*.csv", "plan.json", "samples.png")
+EXTRAS = ("training.png", "training.csv", "training_*.csv", "plan.json", SAMPLES)
 #: Entries that every metadata.json has; a dot goes one level down.
 REQUIRED = (
     "stage",

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from pipeline import __version__
-from pipeline.bundles import write_bundle
+from pipeline.bundles import SAMPLES, write_bundle
 from pipeline.training.curve import as_csv, as_png
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import Fitted
@@ -109,8 +109,9 @@ def write(
         "training.csv": as_csv(fitted.history).encode(),
         "training.png": as_png(fitted.history, metric, fitted.step),
     }
+    files |= extras or {}
     metadata = _metadata(fitted, metric, plan, about)
-    write_bundle(out, tensors, metadata, _card(fitted, metric, about), {**files, **(extras or {})})
+    write_bundle(out, tensors, metadata, _card(fitted, metric, about, SAMPLES in files), files)
 
 
 def _metadata(fitted: Fitted, metric: str, plan: Plan, about: About) -> dict[str, Any]:
@@ -141,7 +142,17 @@ def _metadata(fitted: Fitted, metric: str, plan: Plan, about: About) -> dict[str
     }
 
 
-def _card(fitted: Fitted, metric: str, about: About) -> str:
+_CONFIDENTIAL = (
+    f"![Samples]({SAMPLES})",
+    "",
+    f"{SAMPLES} shows images of subjects that the model was not trained on. Where these are "
+    "patients it is as confidential as their images: delete the file before the model leaves the "
+    "house; nothing reads it.",
+    "",
+)
+
+
+def _card(fitted: Fitted, metric: str, about: About, pictured: bool) -> str:
     people = ", ".join(f"{count} ({split})" for split, count in about.subjects.items())
     scores = [f"| {name} | {_score(item)} | {item.cases} |" for name, item in about.scores.items()]
     return "\n".join(
@@ -167,6 +178,7 @@ def _card(fitted: Fitted, metric: str, about: About) -> str:
             "",
             "![Course of the training](training.png)",
             "",
+            *(_CONFIDENTIAL if pictured else ()),
         ]
     )
 

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.bundles import SAMPLES
 from pipeline.training import judging
 from pipeline.training.data import SeededSamples, collate
 from pipeline.training.recipe import Networks, Recipe
 from pipeline.training.trainer import Fitted
 
-FILE = "samples.png"
 ROWS = 4
 #: Titles of what is beside each other; a recipe may have its own in an attribute ``titles``.
 TITLES = ("input", "made", "acquired", "error")
@@ -49,7 +49,7 @@ def of(recipe: Recipe, fitted: Fitted, samples: SeededSamples) -> dict[str, byte
             batch = collate([samples[k * len(samples) // count]])
             rows.append(tuple(_middle(item) for item in recipe.sample(recipe.networks, batch)))
     titles = getattr(recipe, "titles", TITLES)
-    return {FILE: as_png([(row[0], row[1], row[2]) for row in rows], titles)}
+    return {SAMPLES: as_png([(row[0], row[1], row[2]) for row in rows], titles)}
 
 
 def _middle(image: Tensor) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import config, images, methods, networks, runner, status
+from pipeline.bundles import SAMPLES
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit
 from pipeline.synthesize import stage, train
@@ -281,14 +282,13 @@ def bundle(
 
 def test_bundle_has_card_curve_and_samples(bundle: tuple[str, Path]) -> None:
     method, out = bundle
-    assert {"README.md", "training.csv", "training.png", gallery.FILE} <= {
-        p.name for p in out.iterdir()
-    }
+    assert {"README.md", "training.csv", "training.png", SAMPLES} <= {p.name for p in out.iterdir()}
     about = json.loads((out / "metadata.json").read_text())
     assert about["inputs"]["contrasts"] == ["FLAIR", "T1w", "T2w"]
     assert about["outputs"]["contrasts"] == ["FLAIR", "T2w"]
     assert about["calibration"]["spread_factor"] > 0
-    assert "multiplied by" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "multiplied by" in card and "delete the file before the model leaves" in card
     assert set(about["architecture"]) == {"synthesize"}
     curve = (out / "training.csv").read_text()
     assert ("critic/loss" in curve) == (method != "encoder_decoder")

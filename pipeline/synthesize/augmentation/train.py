@@ -14,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from pipeline import images, labels
+from pipeline.bundles import SAMPLES
 from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
@@ -65,7 +66,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     scores = judging.scores(job.recipe, fitted, job.validation)
     trained = _judged(request, job.recipe.networks, scores, training_folder(out))
     about = card.about(request, job, trained.sources, trained.scores, code_fingerprint(MODULE))
-    extras = {"samples.png": card.grid(request, trained.made)}
+    extras = {SAMPLES: card.grid(request, trained.made)}
     bundle.write(out, fitted, job.recipe.metric, request.plan, about, extras)
     return Exit.DONE
 
