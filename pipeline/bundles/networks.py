@@ -24,6 +24,17 @@ class Loaded:
     networks: dict[str, nn.Module]
     metadata: dict[str, Any]
 
+    def network(self, name: str, where: Path) -> nn.Module:
+        """One of them.
+
+        Raises:
+            VoxelwayError: E-MODEL-INPUT when the bundle has none of the name.
+        """
+        if name not in self.networks:
+            what = f"The bundle has no network {name!r}"
+            raise VoxelwayError("E-MODEL-INPUT", what, where=str(where))
+        return self.networks[name]
+
 
 def load(path: Path, stage: str) -> Loaded:
     """Read a bundle, build its networks on the CPU and fill in the weights.

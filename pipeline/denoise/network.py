@@ -14,7 +14,6 @@ from pipeline import device, images, threads
 from pipeline.bundles.networks import load
 from pipeline.denoise.noise import around
 from pipeline.denoise.request import Request
-from pipeline.errors import VoxelwayError
 from pipeline.restore import tiles
 
 NAME = "denoise"
@@ -37,12 +36,10 @@ class Network:
 
     def __init__(self, bundle: Path) -> None:
         loaded = load(bundle, NAME)
-        if NAME not in loaded.networks:
-            what = f"The bundle has no network {NAME!r}"
-            raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
+        network = loaded.network(NAME, bundle)
         self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
         self.device = device.choose()
-        self.network = loaded.networks[NAME].to(self.device).eval()
+        self.network = network.to(self.device).eval()
         torch.set_num_threads(threads.count())
 
     def __call__(self, request: Request) -> Values:

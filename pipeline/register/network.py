@@ -34,9 +34,7 @@ class Network:
 
     def __init__(self, bundle: Path) -> None:
         loaded = load(bundle, NAME)
-        if NAME not in loaded.networks:
-            what = f"The bundle has no network {NAME!r}"
-            raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
+        network = loaded.network(NAME, bundle)
         try:
             self.spacing = float(loaded.metadata["inputs"]["spacing_mm"])
             self.contrasts = loaded.metadata["inputs"]["contrasts"]
@@ -46,7 +44,7 @@ class Network:
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle)) from error
         self.predicts_affine = name in WITH_AFFINE
         self.device = device.choose()
-        self.network = loaded.networks[NAME].to(self.device).eval()
+        self.network = network.to(self.device).eval()
 
     @torch.no_grad()
     def __call__(self, frame: Frame) -> Deformation:

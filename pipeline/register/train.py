@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline import networks, status
-from pipeline.errors import Exit, VoxelwayError
+from pipeline.errors import Exit
 from pipeline.fingerprint import code_fingerprint
 from pipeline.ingest.manifest import read_manifest
 from pipeline.models import training_folder
@@ -26,7 +26,7 @@ from pipeline.register.learning.lattice import Lattice, lattice
 from pipeline.register.learning.recipe import CRITIC, NAME, RegistrationRecipe
 from pipeline.register.learning.sources import Source
 from pipeline.register.learning.teacher import Taught
-from pipeline.training import bundle, data, judging
+from pipeline.training import bundle, data, judging, split
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import fit
 
@@ -121,14 +121,8 @@ def _sides(
     for number, units in enumerate(_units(results)):
         cohort = _cohort_sources(Results(results), units) if results is not None else []
         sides[number] += read_cases(cohort, place, params, cache)
-    both = {case.subject for case in sides[0]} & {case.subject for case in sides[1]}
-    if both:
-        what = f"{len(both)} subjects are trained on and validated on: {', '.join(sorted(both))}"
-        raise VoxelwayError("E-TRAIN-SPLIT", what)
-    if not sides[0] or not sides[1]:
-        what = f"{len(sides[0])} subjects to train on, {len(sides[1])} to validate on"
-        hint = "Give --results of a cohort, or folders in register.learning.data"
-        raise VoxelwayError("E-TRAIN-DATA", what, hint=hint)
+    names = [[case.subject for case in side] for side in sides]
+    split.check(*names, apart=split.APART, given=split.GIVEN)
     return sides
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline import files, images
 from pipeline.denoise import noise
 from pipeline.errors import VoxelwayError
+from pipeline.training import split
 
 Values = NDArray[np.float32]
 
@@ -148,15 +149,8 @@ def check(train: Sequence[Volume], validation: Sequence[Volume]) -> None:
     Raises:
         VoxelwayError: E-TRAIN-SPLIT, E-TRAIN-DATA.
     """
-    both = {item.subject for item in train} & {item.subject for item in validation}
-    if both:
-        names = ", ".join(sorted(both)[:5])
-        what = f"{len(both)} subjects are trained on and validated on: {names}"
-        raise VoxelwayError("E-TRAIN-SPLIT", what)
-    if not train or not validation:
-        what = f"{len(train)} images to train on, {len(validation)} to validate on"
-        hint = "Give --results of a cohort, or folders in learning.data"
-        raise VoxelwayError("E-TRAIN-DATA", what, hint=hint)
+    names = [[item.subject for item in side] for side in (train, validation)]
+    split.check(*names, apart=split.APART, given=split.GIVEN)
 
 
 def read_volume(source: Source, path: Path, subject: str, mask_path: Path | None = None) -> Volume:

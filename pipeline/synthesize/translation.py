@@ -37,9 +37,7 @@ class Network:
 
     def __init__(self, bundle: Path) -> None:
         loaded = load(bundle, NAME)
-        if NAME not in loaded.networks:
-            what = f"The bundle has no network {NAME!r}"
-            raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
+        network = loaded.network(NAME, bundle)
         about = loaded.metadata
         self.name = bundle.name
         self.contrasts = tuple(str(name) for name in about["inputs"]["contrasts"])
@@ -49,7 +47,7 @@ class Network:
         self.orders = ORDERS.get(str(self.outputs.get("orientations")), ((0, 1, 2),))
         self.factor = float(about.get("calibration", {}).get("spread_factor", 1.0))
         self.device = device.choose()
-        self.network = loaded.networks[NAME].to(self.device).eval()
+        self.network = network.to(self.device).eval()
         torch.set_num_threads(threads.count())
 
     def usable(self, available: Sequence[str], target: str) -> list[str]:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from pipeline.errors import VoxelwayError
 from pipeline.ingest.manifest import Row, split_of, units
 from pipeline.paths import Unit
+from pipeline.training import split
 
 Draw = Callable[[np.random.Generator, int], dict[str, Any]]
 
@@ -138,11 +139,8 @@ def check_sides(train: Iterable[Unit], validation: Iterable[Unit]) -> None:
     Raises:
         VoxelwayError: E-TRAIN-SPLIT with the subjects.
     """
-    both = {unit.subject for unit in train} & {unit.subject for unit in validation}
-    if both:
-        names = ", ".join(f"sub-{name}" for name in sorted(both)[:5])
-        what = f"{len(both)} subjects are trained on and validated on: {names}"
-        raise VoxelwayError("E-TRAIN-SPLIT", what, hint=_HINT)
+    ours, theirs = ([f"sub-{unit.subject}" for unit in side] for side in (train, validation))
+    split.check_apart(ours, theirs, _HINT)
 
 
 _HINT = "Run `voxelway index` again; a subject belongs to one split with all its sessions"

@@ -15,6 +15,7 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline import files, images
 from pipeline.errors import VoxelwayError
 from pipeline.segment.cascade.volume import canonical
+from pipeline.training import split
 
 
 @dataclass(frozen=True)
@@ -253,12 +254,6 @@ def folds(
 
 
 def _checked(train: list[Case], held: list[Case]) -> tuple[list[Case], list[Case]]:
-    both = sorted({case.person for case in train} & {case.person for case in held})
-    if both:
-        what = f"{len(both)} subjects are trained on and validated on: {', '.join(both[:5])}"
-        hint = "Name all cases of a subject in `validation`, or none"
-        raise VoxelwayError("E-TRAIN-SPLIT", what, hint=hint)
-    if not train:
-        what = "All cases are validated on, none is left to train on"
-        raise VoxelwayError("E-TRAIN-DATA", what, hint="Shorten `validation` of the sets")
+    names = [[case.person for case in side] for side in (train, held)]
+    split.check(*names, apart=split.APART, given="Shorten `validation` of the sets")
     return train, held

@@ -24,6 +24,7 @@ from pipeline.synthesize.learning import alignment, profile, space
 from pipeline.synthesize.learning.alignment import Bools, Floats
 from pipeline.synthesize.learning.profile import Target
 from pipeline.synthesize.samples import THICK
+from pipeline.training import split
 
 #: Points across a slice.
 POINTS = 5
@@ -283,15 +284,8 @@ def sides(scans: Sequence[Scan]) -> tuple[list[Scan], list[Scan]]:
     """
     train = [scan for scan in scans if scan.split == "train"]
     validation = [scan for scan in scans if scan.split == "val"]
-    both = {scan.subject for scan in train} & {scan.subject for scan in validation}
-    if both:
-        names = ", ".join(sorted(both)[:5])
-        what = f"{len(both)} subjects are trained on and validated on: {names}"
-        raise VoxelwayError("E-TRAIN-SPLIT", what)
-    if not train or not validation:
-        what = f"{len(train)} scans to train on, {len(validation)} to validate on"
-        hint = "Give --results of a cohort with training and validation subjects, or learning.data"
-        raise VoxelwayError("E-TRAIN-DATA", what, hint=hint)
+    names = [[scan.subject for scan in side] for side in (train, validation)]
+    split.check(*names, apart=split.APART, given=split.GIVEN)
     return train, validation
 
 
