@@ -255,7 +255,7 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
     runner.seed_everything(int(params["seed"]))
     code = stage_code(verb.stage, params)
     model = _model(arguments, verb.stage, params)
-    digest = models.digest(model)
+    digest = models.identity(verb.stage, params, model)
     prepared = stage.prepare(params, model)
     function = getattr(stage, verb.function)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline import files, methods
 from pipeline.bundles import METADATA
@@ -69,6 +71,23 @@ def digest(model: Path | None) -> str:
     if not path.is_file():
         raise VoxelwayError("E-MODEL-MISSING", f"No {METADATA}", where=str(model))
     return files.sha256(path)
+
+
+def further(stage: str, params: Mapping[str, Any]) -> list[Path]:
+    """Bundles that a stage uses beside its method's own: they divide what that finds."""
+    entries = params.get("cascade", {}).get("divide", [])
+    return [located(stage, str(entry["model"])) for entry in entries]
+
+
+def identity(stage: str, params: Mapping[str, Any], model: Path | None) -> str:
+    """Digests of all bundles that decide a stage's results, the method's own first; or empty.
+
+    Raises:
+        VoxelwayError: E-MODEL-MISSING.
+    """
+    if model is None:
+        return ""
+    return " ".join(digest(one) for one in (model, *further(stage, params)))
 
 
 def training_folder(bundle: Path) -> Path:

@@ -90,7 +90,7 @@ class _Call:
     def __init__(self, stage: Stage, setup: Setup, *, several: bool) -> None:
         self.stage, self.setup, self.several = stage, setup, several
         self.code = stage_code(stage.NAME, setup.params)
-        self.model = models.digest(setup.model)
+        self.model = models.identity(stage.NAME, setup.params, setup.model)
         self.decided = decisions.of(setup.results)
         self.loaded: Any = None
         self.damaged: list[VoxelwayError] = []

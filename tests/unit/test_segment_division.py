@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline import config, images, labels, methods
+from pipeline import config, images, labels, methods, models
 from pipeline.errors import VoxelwayError
 from pipeline.segment.cascade.division import Divided, Division, nearest
 from pipeline.segment.cascade.method import Structures
@@ -130,6 +130,32 @@ def test_a_model_that_refuses_leaves_the_structure_whole() -> None:
     output = divided(Known(PARTS, refusing), [53])([picture(VALUES)], "made up")
     assert np.array_equal(numbers(output), TRUTH)
     assert "E-MASK-EMPTY" in output.warnings[0]
+
+
+def test_what_fails_outside_is_no_reason_to_leave_it_whole() -> None:
+    def exhausted(values: np.ndarray) -> np.ndarray:
+        raise VoxelwayError("E-MEMORY", "Too little")
+
+    with pytest.raises(VoxelwayError) as caught:
+        divided(Known(PARTS, exhausted), [53])([picture(VALUES)], "made up")
+    assert caught.value.code == "E-MEMORY"
+
+
+def test_another_model_that_divides_makes_other_results(tmp_path: Path) -> None:
+    shipped = Path(labels.__file__).parent / "bundles" / "segment" / "hippocampus"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "metadata.json").write_text("{}")
+
+    def identity(*names: str) -> str:
+        entries = [{"labels": [1], "model": name} for name in names]
+        return models.identity("segment", {"cascade": {"divide": entries}}, shipped)
+
+    alone = identity()
+    assert alone == models.digest(shipped) and identity("hippocampus") == f"{alone} {alone}"
+    before = identity(str(other))
+    (other / "metadata.json").write_text('{"weights": 2}')
+    assert before.split()[0] == alone and identity(str(other)) not in (before, alone)
 
 
 def test_a_structure_that_is_not_there_is_left() -> None:

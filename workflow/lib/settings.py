@@ -119,18 +119,12 @@ def model_of(settings: Mapping[str, Any], results: Results, stage: str) -> Model
     method, source = settings[stage]["method"], settings["models"][stage]["source"]
     if not learned(stage, method):
         return Model()
-    further = [models.digest(one) for one in _further(settings, stage)]
     if source == "train":
-        return Model(results.model(stage, method), trained=True, digest=" ".join(further))
+        others = " ".join(map(models.digest, models.further(stage, settings[stage])))
+        return Model(results.model(stage, method), trained=True, digest=others)
     bundle = models.chosen(stage, method, source)
     assert bundle is not None  # the method is a learned one
-    return Model(bundle.resolve(), digest=" ".join([models.digest(bundle), *further]))
-
-
-def _further(settings: Mapping[str, Any], stage: str) -> list[Path]:
-    """Bundles that divide what the stage's own model finds."""
-    entries = settings[stage].get("cascade", {}).get("divide", [])
-    return [models.located(stage, str(entry["model"])) for entry in entries]
+    return Model(bundle.resolve(), digest=models.identity(stage, settings[stage], bundle))
 
 
 def export(settings: Mapping[str, Any], bundles: Mapping[str, Model]) -> None:

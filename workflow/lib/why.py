@@ -101,7 +101,7 @@ def basis_now(
     if stage in settings["models"]:
         bundle = run_settings.model_of(settings, results, stage)
     trained = bundle.trained and bundle.bundle is not None and bundle.bundle.is_dir()
-    model = models.digest(bundle.bundle) if trained else bundle.digest
+    model = models.identity(stage, settings[stage], bundle.bundle) if trained else bundle.digest
     return made.basis(
         results,
         unit,

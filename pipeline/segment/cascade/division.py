@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline import images
-from pipeline.errors import VoxelwayError
+from pipeline.errors import Exit, VoxelwayError
 from pipeline.labels import Label
 from pipeline.segment import crop
 from pipeline.segment.case import HeadMethod, Output
@@ -100,6 +100,9 @@ def _divided(
     try:
         found = division.method([box.cut(image) for image in channels], where)
     except VoxelwayError as error:
+        # too little memory, say: with more of it the result would be another one
+        if error.exit == Exit.OUTSIDE:
+            raise
         return _left(output, own, division, 0.0, f"{error.what} ({error.code})")
     inside, parts = images.bool_array(box.cut(whole)), _numbers(found.labels)
     dice = 2 * float((inside & (parts > 0)).sum()) / float(inside.sum() + (parts > 0).sum())
