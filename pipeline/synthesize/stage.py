@@ -12,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline import config, images, methods
 from pipeline.errors import VoxelwayError
 from pipeline.ingest.manifest import read_manifest, split_of
+from pipeline.synthesize.learning import presets
 from pipeline.synthesize.protocol import Made, Method
 from pipeline.task import Task, UnitTask
 
@@ -46,7 +47,7 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
     """
     anchor = task.anchor()
     acquired = task.contrasts("superres", desc="superres", space=anchor)
-    lacking, judged = targets(task, prepared.params["targets"], acquired)
+    lacking, judged = targets(task, prepared.params, acquired)
     if not lacking and not judged:
         return
     contrasts = {suffix: task.read(path) for suffix, path in acquired.items()}
@@ -71,15 +72,17 @@ def run_unit(task: UnitTask, prepared: Prepared) -> None:
 
 
 def targets(
-    task: UnitTask, wanted: Sequence[str], acquired: Mapping[str, Path]
+    task: UnitTask, params: Mapping[str, Any], acquired: Mapping[str, Path]
 ) -> tuple[list[str], list[str]]:
     """Targets that the unit lacks, and those it has that are made for judging only.
 
-    A unit that the model was trained on would judge too well: it gets no made contrast beside an
-    acquired one.
+    A unit that the model was trained on would judge too well, and so would one that chose the best
+    step of a network and fitted its spread: they get no made contrast beside an acquired one.
     """
+    wanted: Sequence[str] = params["targets"]
+    seen = ("train", "val") if params["method"] in presets.PRESETS else ("train",)
     lacking = [suffix for suffix in wanted if suffix not in acquired]
-    held_out = split_of(read_manifest(task.results.manifest), task.unit) != "train"
+    held_out = split_of(read_manifest(task.results.manifest), task.unit) not in seen
     judged = [suffix for suffix in wanted if suffix in acquired and len(acquired) > 1]
     return lacking, judged if held_out else []
 

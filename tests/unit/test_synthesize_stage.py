@@ -12,6 +12,7 @@ from pipeline import cli, config, files, images, runner, status
 from pipeline.bundles import read_bundle
 from pipeline.paths import Results, Unit, sidecar
 from pipeline.synthesize import stage, train
+from pipeline.task import UnitTask
 
 from . import synthesize_cases as cases
 
@@ -110,6 +111,24 @@ def test_which_units_get_what(done: Cohort) -> None:
         "desc-synth_FLAIR", "desc-synthsd_FLAIR", "desc-synth_T2w", "desc-synthsd_T2w",
     }  # fmt: skip
     assert all(state(results, unit).status == "ok" for unit in units.values())
+
+
+@pytest.mark.parametrize(
+    ("split", "method", "judged"),
+    [
+        ("test", "pix2pix", ["FLAIR"]),
+        ("val", "pix2pix", []),  # chose the network's step and fitted its spread
+        ("val", "patch_regression", ["FLAIR"]),  # is never looked at in its training
+        ("train", "patch_regression", []),
+    ],
+)
+def test_who_judges_a_method(tmp_path: Path, split: str, method: str, judged: list[str]) -> None:
+    unit, results = Unit("a", "01"), Results(tmp_path)
+    cases.manifest(results, {unit: (split, ["T1w", "FLAIR"])})
+    section = config.section("synthesize", {"method": method, "targets": ["FLAIR", "T2w"]})
+    held = {suffix: tmp_path / suffix for suffix in ("T1w", "FLAIR")}
+    task = UnitTask("synthesize", section, results=results, unit=unit)
+    assert stage.targets(task, section, held) == (["T2w"], judged)
 
 
 def test_target_is_not_its_own_source(done: Cohort) -> None:

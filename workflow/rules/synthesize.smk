@@ -2,7 +2,7 @@ from pipeline.synthesize.learning import presets
 
 # a network's training rests on other code than a patch regression's, and asks for more
 METHOD_OF_SYNTHESIS = SETTINGS["synthesize"]["method"]
-LEARNS_SYNTHESIS = presets.modules(METHOD_OF_SYNTHESIS)
+LEARNS_SYNTHESIS = presets.modules(SETTINGS["synthesize"])
 NETWORK_OF_SYNTHESIS = METHOD_OF_SYNTHESIS in presets.PRESETS
 
 

@@ -86,11 +86,11 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def modules(method: str) -> tuple[str, ...]:
-    """What a method's training rests on, for fingerprints."""
-    if method not in PRESETS:
+def modules(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the training of section ``synthesize`` rests on, for fingerprints."""
+    if params["method"] not in PRESETS:
         return ("pipeline.synthesize.regression",)
-    preset = PRESETS[method]
+    preset = chosen(params)
     recipe = f"{__package__}.{preset.recipe}"
     return (f"{__package__}.run", recipe, f"pipeline.networks.{preset.architecture}")
 
