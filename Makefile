@@ -6,7 +6,7 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' envs/requirements.lock | cut -d+ -f1)
 
-.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-scale bench-register bench-restore bench-segment bench-synthesize bench-unpaired bench-augment clean
+.PHONY: setup demo test test-slurm test-kills unit lint docs lock bench-scale bench-overhead bench-register bench-restore bench-segment bench-synthesize bench-unpaired bench-augment clean
 
 setup: .venv/ready
 
@@ -56,6 +56,14 @@ SUBJECTS ?= 1000
 
 bench-scale: setup
 	$(BIN)/python -m tests.benchmarks.scale $(SUBJECTS)
+
+# make bench-overhead [SHARDS="0 3"] [CORES=2]: wall time of the demo cohort by the work of its stages,
+# and how often models are loaded, with this many sessions a job
+SHARDS ?= 0 3
+CORES ?= 2
+
+bench-overhead: setup
+	$(BIN)/python -m tests.benchmarks.scale.overhead $(SHARDS) --cores $(CORES)
 
 docs: setup
 	$(BIN)/python -m workflow.lib.handbook config/README.md

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from pipeline.task import UnitTask
 
 #: A unit of several whose work ended the process this often is given up, so that others go on.
 MOST_DEATHS = 3
+#: Start of the line that a log has for each load of a model.
+MODEL_LOADED = "model loaded:"
 
 
 class Stage(Protocol):
@@ -152,8 +155,16 @@ class _Call:
                 return _status(task, "failed", told.code, told.message)
             seed_everything(int(self.setup.params.get("seed", 0)))
             if self.loaded is None:
-                self.loaded = self.stage.prepare(self.setup.params, self.setup.model)
+                self.loaded = self._load()
             return _attempt(self.stage, task, self.loaded)
+
+    def _load(self) -> Any:
+        """What the stage's units share; the log tells each load of a model."""
+        start, model = time.monotonic(), self.setup.model
+        loaded = self.stage.prepare(self.setup.params, model)
+        if model is not None:
+            print(f"{MODEL_LOADED} {model}, {time.monotonic() - start:.1f} s", file=sys.stderr)
+        return loaded
 
     @contextmanager
     def _watched(self, unit: Unit) -> Iterator[int]:

@@ -71,6 +71,18 @@ def test_all_well(results: Results) -> None:
     assert stage.loads == 1
 
 
+def test_the_log_tells_each_load_of_a_model(
+    results: Results, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "bundle"
+    model.mkdir()
+    (model / "metadata.json").write_text("{}")
+    setup = runner.Setup(results, {"method": "nlm", "seed": 0}, model)
+    for _ in range(2):  # all stand in the second call, which then needs no model
+        runner.run_units(Doubling(), [GOOD, BAD, LATE], setup)
+    assert capfd.readouterr().err.count(f"{runner.MODEL_LOADED} {model}") == 1
+
+
 def test_sidecar_tells_where_the_image_came_from(results: Results) -> None:
     run(Doubling(), results)
     content = json.loads(sidecar(results.image("denoise", GOOD, "T1w")).read_text())
