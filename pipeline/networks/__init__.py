@@ -56,14 +56,21 @@ def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
 
     Args:
         name: one of :func:`available`.
-        arguments: keyword arguments of the architecture, as a bundle's metadata holds them.
+        arguments: keyword arguments of the architecture, as a bundle's metadata holds them;
+            ``prior``, which any segmentation network takes, is the shape of a
+            :class:`pipeline.networks.prior.Prior`.
 
     Raises:
         VoxelwayError: E-MODEL-INPUT for an unknown name, or for arguments that do not fit.
     """
+    from pipeline.networks import prior
+
     architecture = getattr(importlib.import_module(module_name(name)), CONSTANT)
+    own = {key: value for key, value in arguments.items() if key != "prior"}
     try:
-        network: nn.Module = architecture(**arguments)
+        network: nn.Module = architecture(**own)
+        if "prior" in arguments:
+            prior.lean(network, arguments["prior"])
     except (TypeError, ValueError) as error:
         hint = f"It takes {inspect.signature(architecture)}"
         what = f"The arguments do not fit the architecture {name}: {error}"

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.labels import Label
 from pipeline.models import training_folder
-from pipeline.segment.cascade import calibration
+from pipeline.segment.cascade import calibration, prior
 from pipeline.segment.cascade import plan as plans
 from pipeline.segment.cascade.plan import CascadePlan
 from pipeline.segment.learning import cases as reading
 from pipeline.segment.learning import cohort, derive, generated, tuning
+from pipeline.segment.learning.atlas import Atlas
 from pipeline.segment.learning.cases import Case
 from pipeline.segment.learning.contrast import Contrasts
 from pipeline.segment.learning.recipe import LevelRecipe
@@ -53,6 +54,7 @@ class _Trained:
     fitted: dict[str, Fitted]
     scores: dict[str, list[float]]
     volumes: tuning.Volumes
+    atlases: dict[str, Atlas] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     )
     trained = _Trained(plan, {}, {}, {}, tuning.Volumes())
     for number in range(len(plan.levels)):
+        _draw_atlas(task, trained, number)
         _train_level(task, trained, number)
     _write(out, task, trained, found)
     return Exit.DONE
@@ -136,6 +139,16 @@ def _plan(
     if not contrasts:
         contrasts = (cohort.ANCHOR,) if found[0].images else (plans.ANY,)
     return derive.derive(learning, labels, found, contrasts, batch)
+
+
+def _draw_atlas(task: _Task, trained: _Trained, number: int) -> None:
+    """The atlas of a level that has a prior, of all cases that any member is trained on."""
+    level = trained.plan.levels[number]
+    if level.prior is not None:
+        cases = list({case.name: case for side, _ in task.sides for case in side}.values())
+        learned = np.asarray([label.index for label in task.labels], np.int64)
+        before = trained.plan.levels[number - 1]
+        trained.atlases[level.name] = Atlas(cases, level, before, learned)
 
 
 def _train_level(task: _Task, trained: _Trained, number: int) -> None:
@@ -192,7 +205,7 @@ def _member(
         for name, network in trained.networks.items()
         if name.rpartition(".")[2] == str(member)
     }
-    material = _material(task, trained.plan, number, upstream)
+    material = replace(_material(task, trained.plan, number, upstream), atlases=trained.atlases)
     variety = generated.variety(learning)
     made = generated.cases(learning, side, [label.index for label in task.labels], plan.seed)
     drawn = Patches(
@@ -206,6 +219,8 @@ def _member(
     network = networks.build(level.architecture, level.arguments)
     name = f"{level.name}.{member}"
     started = tuning.start(network, name, str(learning["start"])) if learning["start"] else ""
+    if level.name in trained.atlases:
+        prior.give(network, trained.atlases[level.name].shares)
     identity = _identity(task, trained, number, side, started + generated.digest(made))
     names = [_name(group, task.labels, level.regions) for group in level.classes]
     recipe = LevelRecipe(
@@ -288,7 +303,11 @@ def _write(out: Path, task: _Task, trained: _Trained, found: Sequence[Case]) -> 
     names = [name for level in trained.plan.levels for name in level.networks]
     kind = np.float16 if task.learning["half"] else np.float32
     weights = {
-        name: {key: value.astype(kind) for key, value in trained.fitted[name].weights[name].items()}
+        name: {
+            # the atlas of a level is of whole numbers
+            key: value.astype(kind) if np.issubdtype(value.dtype, np.floating) else value
+            for key, value in trained.fitted[name].weights[name].items()
+        }
         for name in names
     }
     last = trained.fitted[trained.plan.levels[-1].networks[0]]

@@ -28,11 +28,10 @@ from pipeline.segment.learning.samples import (
     Patches,
     Wholes,
     filled,
-    most_of,
-    shared,
     shifted,
 )
 from pipeline.segment.learning.scene import Scene, Variety
+from pipeline.segment.learning.targets import most_of, shared
 from tests.unit.segment_cases import label_map, picture, section, write_cases
 
 BLOBS = (Label(1, "left-blob", "#112233", pair=2), Label(2, "right-blob", "#332211", pair=1))

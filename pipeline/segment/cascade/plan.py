@@ -43,6 +43,23 @@ class Intensity:
 
 
 @dataclass(frozen=True)
+class PriorGrid:
+    """Where the atlas of a level lies; its shares are kept with the weights of the networks.
+
+    Attributes:
+        origin: of its first voxel, mm, x, y, z.
+        spacing: mm.
+        size: voxels, x, y, z.
+        centres: x, y, z of the centre of each class of the level before, the mean over the cases.
+    """
+
+    origin: Spacing
+    spacing: Spacing
+    size: Triple
+    centres: tuple[Spacing, ...]
+
+
+@dataclass(frozen=True)
 class Level:
     """One level of the cascade.
 
@@ -68,6 +85,8 @@ class Level:
         members: networks of the ensemble.
         temperature: that the logits are divided by, fitted on validation cases
             (Guo et al. 2017, doi:10.48550/arXiv.1706.04599).
+        prior: grid of an atlas, the mean of the training cases, that is laid over the image by the
+            centres of what the level before found; its shares are the last channels of the input.
     """
 
     name: str
@@ -83,6 +102,7 @@ class Level:
     members: int = 1
     temperature: float = 1.0
     regions: bool = False
+    prior: PriorGrid | None = None
 
     @property
     def networks(self) -> list[str]:
@@ -135,10 +155,11 @@ class CascadePlan:
     def inputs(self, number: int) -> int:
         """Input channels of level ``number``."""
         level = self.levels[number]
+        own = len(self.contrasts) + (len(level.classes) if level.prior else 0)
         if not level.context:
-            return len(self.contrasts)
+            return own
         before = self.levels[number - 1]
-        return len(self.contrasts) + len((before if before.regions else level).classes)
+        return own + len((before if before.regions else level).classes)
 
     def as_json(self) -> dict[str, Any]:
         """For plan.json and a bundle's metadata."""
@@ -186,10 +207,23 @@ def _level(item: Mapping[str, Any]) -> Level:
     x, y, z = (float(value) for value in item["spacing"])
     i, j, k = (int(value) for value in item["patch"])
     groups = tuple(tuple(int(value) for value in group) for group in item["classes"])
-    rest = {key: value for key, value in item.items() if key not in ("spacing", "patch", "classes")}
+    read = ("spacing", "patch", "classes", "prior")
+    rest = {key: value for key, value in item.items() if key not in read}
     for key in ("crop", "inside"):
         rest[key] = tuple(int(value) for value in rest.get(key, ()))
-    return Level(spacing=(x, y, z), patch=(i, j, k), classes=groups, **rest)
+    prior = None if item.get("prior") is None else _prior(item["prior"])
+    return Level(spacing=(x, y, z), patch=(i, j, k), classes=groups, prior=prior, **rest)
+
+
+def _prior(item: Mapping[str, Any]) -> PriorGrid:
+    i, j, k = (int(value) for value in item["size"])
+    centres = tuple(_triple(one) for one in item["centres"])
+    return PriorGrid(_triple(item["origin"]), _triple(item["spacing"]), (i, j, k), centres)
+
+
+def _triple(values: Sequence[Any]) -> Spacing:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 def _check(plan: CascadePlan) -> None:
@@ -204,8 +238,10 @@ def _check(plan: CascadePlan) -> None:
         asked = {*level.crop, *level.inside}
         if asked - set(before):
             raise ValueError(f"the level before {level.name} does not find {asked - set(before)}")
-        if number == 0 and (level.context or level.split):
+        if number == 0 and (level.context or level.split or level.prior):
             raise ValueError(f"{level.name} is the first level: it has no context")
+        if level.prior and len(level.prior.centres) != len(plan.levels[number - 1].classes):
+            raise ValueError(f"the prior of {level.name} has other centres than the level before")
         if level.regions and level is plan.levels[-1]:
             raise ValueError(f"{level.name} is the last level: its classes are no regions")
         before = level.labels

@@ -18,8 +18,17 @@ from pipeline import device, images, threads
 from pipeline.bundles.networks import load
 from pipeline.errors import VoxelwayError
 from pipeline.segment import crop
-from pipeline.segment.cascade import cleanup, memory, plan, space, uncertainty, volume, window
-from pipeline.segment.cascade.plan import CascadePlan, Level
+from pipeline.segment.cascade import (
+    cleanup,
+    memory,
+    plan,
+    prior,
+    space,
+    uncertainty,
+    volume,
+    window,
+)
+from pipeline.segment.cascade.plan import CascadePlan, Level, PriorGrid
 from pipeline.segment.cascade.space import Labels, Places
 from pipeline.segment.cascade.volume import Floats, Scale
 
@@ -224,6 +233,8 @@ class Cascade:
             if level.context:
                 told = volume.context(before.posterior, before.level, level)
                 channels += list(space.stacked(told, before.grid, grid))
+            if level.prior is not None:
+                channels += list(self._laid(level, level.prior, before, grid))
             if level.split:
                 sums = volume.places(before.posterior, before.level, level, before.side)
                 side = space.stacked(sums, before.grid, grid).argmax(axis=0).astype(np.uint8)
@@ -252,6 +263,13 @@ class Cascade:
         doubt = _doubt(np.stack(sums_of), mean, level, side, grid)
         return Found(level, grid, values, scales, mean, side, doubt, facts)
 
+    def _laid(self, level: Level, place: PriorGrid, before: Found, grid: sitk.Image) -> Floats:
+        """The level's atlas on a grid, laid by the centres of what the level before found."""
+        found = before.posterior.argmax(axis=0)
+        centres = prior.centres(found, len(before.level.classes), before.grid)
+        shares = prior.of_network(self.networks[level.networks[0]])
+        return prior.laid(shares, place, centres, grid)
+
     def _route(self, level: Level, image: Tensor, where: str) -> window.Way:
         """Windows over a level's image; refused before the memory does not suffice."""
         network = self.networks[level.networks[0]]
@@ -278,8 +296,10 @@ class Cascade:
             told = uncertainty.mirrored(classes, self.pairs)
         if order is None or told is None:
             return None
-        own = inputs - len(told)
-        return [*range(own), *(own + n for n in told)], [0, *(n + 1 for n in order)]
+        laid = order if level.prior is not None else []
+        own = inputs - len(told) - len(laid)
+        given = [*range(own), *(own + n for n in told), *(own + len(told) + n for n in laid)]
+        return given, [0, *(n + 1 for n in order)]
 
     def _samples(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.labels import Label
 from pipeline.segment.cascade import window
 from pipeline.segment.cascade.plan import ANY, CascadePlan, Intensity, Level
+from pipeline.segment.learning import atlas
 from pipeline.segment.learning.cases import Case
 
 #: Voxels that the deepest level of a network has along an axis, at least.
@@ -53,7 +55,10 @@ def derive(
     levels: list[Level] = []
     for number, entry in enumerate(learning["levels"]):
         before = levels[-1] if levels else None
-        levels.append(_level(learning, entry, number, before, labels, facts, len(contrasts)))
+        level = _level(learning, entry, number, before, labels, facts, len(contrasts))
+        if entry.get("prior"):
+            level = _with_prior(level, before, cases, labels)
+        levels.append(level)
     try:
         return CascadePlan(
             contrasts,
@@ -147,6 +152,24 @@ def _level(
         tuple(int(v) for v in entry.get("inside", ())), architecture, arguments,
         int(learning["folds"]), regions=bool(entry.get("regions", False)),
     )  # fmt: skip
+
+
+def _with_prior(
+    level: Level, before: Level | None, cases: Sequence[Case], labels: Sequence[Label]
+) -> Level:
+    """The level with the grid of its atlas, and a network that takes it."""
+    if before is None:
+        what = f"{level.name} is the first level: there is nothing to lay an atlas by"
+        raise VoxelwayError("E-CONFIG-VALUE", what, hint="Give `prior` to a later level")
+    learned = np.asarray([label.index for label in labels], np.int64)
+    place = atlas.place(cases, level, before, learned)
+    classes = len(level.classes)
+    arguments = {
+        **level.arguments,
+        "inputs": int(level.arguments["inputs"]) + classes,
+        "prior": [classes, *place.size[::-1]],
+    }
+    return replace(level, prior=place, arguments=arguments)
 
 
 def _shape(

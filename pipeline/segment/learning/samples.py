@@ -6,7 +6,7 @@ A later level sees what the levels before make of the same scene, as it will at 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -14,23 +14,22 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import nn
 
 from pipeline import images
 from pipeline.errors import VoxelwayError
 from pipeline.segment import crop
-from pipeline.segment.cascade import volume, window
+from pipeline.segment.cascade import prior, volume, window
 from pipeline.segment.cascade.plan import CascadePlan, Level
 from pipeline.segment.cascade.volume import Floats, Scale
+from pipeline.segment.learning import targets
+from pipeline.segment.learning.atlas import Atlas
 from pipeline.segment.learning.cases import Case
 from pipeline.segment.learning.contrast import Contrasts
 from pipeline.segment.learning.scene import Labels, Scene, Variety
 
 #: Label of voxels that no loss looks at.
 IGNORED = -1
-#: Edge of a voxel above which it takes the class that has most of it, mm.
-LARGE = 2.5
 #: Share of the patches that are centred on a voxel of a random structure.
 CENTRED = 0.6
 
@@ -51,6 +50,14 @@ class Before:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """The channels of an image on a grid, not scaled, and the scale of each."""
+
+    values: Floats
+    scales: tuple[Scale, ...]
+
+
+@dataclass(frozen=True)
 class Material:
     """What all samples of a level rest on.
 
@@ -60,6 +67,7 @@ class Material:
         networks: trained networks of the levels before, by name, in the mode of evaluation.
         contrasts: for label maps; None for images.
         pairs: look-up table from a label to that on the other side.
+        atlases: of the levels that have a prior, by name.
     """
 
     plan: CascadePlan
@@ -67,6 +75,7 @@ class Material:
     networks: Mapping[str, nn.Module]
     contrasts: Contrasts | None
     pairs: NDArray[np.int64]
+    atlases: Mapping[str, Atlas] = field(default_factory=dict)
 
     @property
     def level(self) -> Level:
@@ -79,53 +88,8 @@ class Material:
         return np.asarray([int(row["index"]) for row in self.plan.labels], np.int64)
 
     def channels(self, scene: Scene, grid: sitk.Image) -> Labels:
-        """A scene's labels on a grid as output channels of the level, (Z, Y, X).
-
-        A voxel that is much larger than those of the maps takes the class that has most of it: the
-        one at its centre is a matter of chance where structures are thin. Regions share all that is
-        learned: what no class names, as fluid in sulci, belongs to the nearest.
-        """
-        level = self.level
-        table = volume.table(level.classes, len(self.pairs) - 1)
-        if level.regions:
-            table[np.setdiff1d(self.learned, level.labels)] = level.channels
-        if min(grid.GetSpacing()) <= LARGE:
-            found = np.asarray(table[scene.labels(grid)])
-        else:
-            half = [value / 2 for value in grid.GetSpacing()]
-            fine = table[scene.labels(images.spaced_grid(grid, (half[0], half[1], half[2])))]
-            found = most_of(fine, level.channels + 1)
-        return shared(found, level.channels, grid.GetSpacing()) if level.regions else found
-
-
-def most_of(found: Labels, channels: int) -> Labels:
-    """The channel that most of each 2 x 2 x 2 block has; of equal ones the first."""
-    counts = []
-    for channel in range(channels):
-        own = (found == channel).view(np.uint8)
-        for axis in range(3):
-            even, odd = ([slice(None)] * 3 for _ in range(2))
-            even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
-            own = own[tuple(even)] + own[tuple(odd)]
-        counts.append(own)
-    return np.asarray(np.argmax(counts, axis=0), dtype=np.int64)
-
-
-def shared(found: Labels, rest: int, spacing: Sequence[float]) -> Labels:
-    """Voxels of the channel ``rest`` as of the nearest class; background where there is none.
-
-    Args:
-        found: (Z, Y, X).
-        rest: channel of what no class names.
-        spacing: mm, x first.
-    """
-    named = (found > 0) & (found < rest)
-    if not named.any():
-        return np.where(found == rest, 0, found)
-    where = ndimage.distance_transform_edt(
-        ~named, sampling=tuple(spacing)[::-1], return_distances=False, return_indices=True
-    )
-    return np.asarray(np.where(found == rest, found[tuple(where)], found))
+        """A scene's labels on a grid as output channels of the level, (Z, Y, X)."""
+        return targets.channels(self.level, self.learned, len(self.pairs) - 1, scene.labels, grid)
 
 
 class Patches:
@@ -232,24 +196,41 @@ def sample(
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Image and target of a grid, filled up to ``size`` (x, y, z) where it is smaller."""
+    image, _ = seen(material, material.number, scene, grid, before, rng)
+    target = material.channels(scene, grid)
+    level = material.level
+    if before is not None and level.inside:
+        previous = material.plan.levels[material.number - 1]
+        target = np.where(_inside(level, previous, before, grid), target, IGNORED)
+    if scene.view is not None:
+        target = np.where(scene.visible(grid), target, IGNORED)
+    return {"image": filled(image, size), "target": filled(target, size, IGNORED)}
+
+
+def seen(
+    material: Material,
+    number: int,
+    scene: Scene,
+    grid: sitk.Image,
+    before: Before | None,
+    rng: np.random.Generator,
+) -> tuple[Floats, Looked]:
+    """What level ``number`` sees of a scene, (inputs, Z, Y, X), and how it looks at the image."""
     values = scene.image(grid, rng)
     scales = before.scales if before is not None else first_scales(material, scene, values)
     channels = [scale(one) for scale, one in zip(scales, values, strict=True)]
-    target = material.channels(scene, grid)
-    level = material.level
+    level = material.plan.levels[number]
     if before is not None:
-        previous = material.plan.levels[material.number - 1]
+        previous = material.plan.levels[number - 1]
         if level.context:
             told = volume.context(before.posterior, previous, level)
             channels += list(_on_grid(told, before, grid))
-        if level.inside:
-            target = np.where(_inside(level, previous, before, grid), target, IGNORED)
-    if scene.view is not None:
-        target = np.where(scene.visible(grid), target, IGNORED)
-    return {
-        "image": filled(np.stack(channels), size),
-        "target": filled(target, size, IGNORED),
-    }
+        if level.prior is not None:
+            found = before.posterior.argmax(axis=0)
+            centres = prior.centres(found, len(previous.classes), before.grid)
+            shares = material.atlases[level.name].without(scene.case)
+            channels += list(prior.laid(shares, level.prior, centres, grid))
+    return np.stack(channels), Looked(values, scales)
 
 
 def first_scales(material: Material, scene: Scene, values: Floats) -> tuple[Scale, ...]:
@@ -268,18 +249,13 @@ def upstream(material: Material, scene: Scene, rng: np.random.Generator) -> Befo
             grid = images.spaced_grid(scene.case.labels, level.spacing)
         else:
             grid = box_grid(level, before, scene)
-        values = scene.image(grid, rng)
-        scales = before.scales if before else first_scales(material, scene, values)
-        channels = [scale(one) for scale, one in zip(scales, values, strict=True)]
-        if level.context and before is not None:
-            told = volume.context(before.posterior, material.plan.levels[number - 1], level)
-            channels += list(_on_grid(told, before, grid))
-        posterior = posteriors(material.networks, level, np.stack(channels))
+        image, looked = seen(material, number, scene, grid, before, rng)
+        posterior = posteriors(material.networks, level, image)
         found = posterior.argmax(axis=0) > 0
         kind = material.plan.intensity.kind
         following = tuple(
             volume.next_scale(one, found, scale, kind)
-            for one, scale in zip(values, scales, strict=True)
+            for one, scale in zip(looked.values, looked.scales, strict=True)
         )
         before = Before(posterior, grid, following)
     return before

@@ -1,0 +1,118 @@
+"""Lays the atlas of a level over a scene, by the centres of what the level before found.
+
+Centres of structures hardly depend on how exact their borders are, and on no contrast at all: an
+affine transform that is fitted to them brings the atlas to within a few millimetres.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipeline import threads
+from pipeline.networks.prior import Prior
+from pipeline.segment.cascade import cleanup
+from pipeline.segment.cascade.plan import PriorGrid
+from pipeline.segment.cascade.volume import Floats
+
+Points = NDArray[np.float64]
+#: Share of the second moments of the centres with which the affine transform is drawn towards a
+#: rotation with one scale. Chosen on training cases, leaving one out, with centres that are moved.
+RIDGE = 0.1
+#: Voxels of a structure, at least, whose centre counts.
+FEWEST = 4
+#: Structures that touch no border, from which on those that do are left out.
+ENOUGH = 4
+
+
+def centres(channels: NDArray[np.integer], count: int, grid: sitk.Image) -> Points:
+    """Centre of each class, mm, (count, 3) along x, y, z; not a number where there is none.
+
+    Only the largest part of a class counts. One that touches a face of the grid may be cut off, and
+    is left out where enough others are whole.
+
+    Args:
+        channels: (Z, Y, X), 0 the background, else the number of the class from 1.
+        count: number of the classes.
+        grid: that they are on.
+    """
+    found = np.full((count, 3), np.nan)
+    cut = np.zeros(count, np.bool_)
+    for number in range(count):
+        mask = cleanup.largest(channels == number + 1)
+        if np.count_nonzero(mask) < FEWEST:
+            continue
+        index = np.argwhere(mask).mean(axis=0)[::-1]
+        found[number] = grid.TransformContinuousIndexToPhysicalPoint([float(v) for v in index])
+        cut[number] = any(mask.take(end, axis).any() for axis in range(3) for end in (0, -1))
+    if np.count_nonzero(~np.isnan(found[:, 0]) & ~cut) >= ENOUGH:
+        found[cut] = np.nan
+    return found
+
+
+def affine(reference: Points, found: Points) -> sitk.AffineTransform:
+    """The transform from the atlas to a scene that takes one set of centres to the other.
+
+    Args:
+        reference: of the atlas, (N, 3).
+        found: of the scene, (N, 3); rows that are not a number are left out. With few rows it is a
+            shift with a rotation; without any it is the identity.
+    """
+    transform = sitk.AffineTransform(3)
+    known = ~np.isnan(found).any(axis=1)
+    if not known.any():
+        return transform
+    source, target = reference[known], found[known]
+    own, other = source - source.mean(axis=0), target - target.mean(axis=0)
+    matrix = np.eye(3)
+    spread = float((own**2).sum())
+    if spread > 0:
+        left, sizes, right = np.linalg.svd(other.T @ own)
+        turn = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+        alike = turn * (sizes.sum() / spread if known.sum() >= ENOUGH else 1.0)
+        weight = RIDGE * spread / 3.0 if known.sum() >= ENOUGH else 1e6 * spread
+        inverse = np.linalg.inv(own.T @ own + weight * np.eye(3))
+        matrix = (other.T @ own + weight * alike) @ inverse
+    transform.SetMatrix(matrix.ravel().tolist())
+    transform.SetTranslation((target.mean(axis=0) - matrix @ source.mean(axis=0)).tolist())
+    return transform
+
+
+def laid(shares: Floats, place: PriorGrid, found: Points, target: sitk.Image) -> Floats:
+    """Shares (K, Z, Y, X) of an atlas on a grid of the scene, linear; 0 beyond the atlas.
+
+    Args:
+        shares: (K, Z, Y, X), 0 to 1, on the grid of the atlas.
+        place: that grid.
+        found: of :func:`centres`, of the level before.
+        target: grid of the scene.
+    """
+    moving = sitk.GetImageFromArray(np.ascontiguousarray(np.moveaxis(shares, 0, -1)), isVector=True)
+    moving.SetOrigin(place.origin)
+    moving.SetSpacing(place.spacing)
+    resample = sitk.ResampleImageFilter()
+    # each voxel by itself: any number of threads gives the same
+    resample.SetNumberOfThreads(threads.count())
+    resample.SetReferenceImage(target)
+    resample.SetInterpolator(sitk.sitkLinear)
+    resample.SetTransform(affine(np.asarray(place.centres), found).GetInverse())
+    result = sitk.GetArrayFromImage(resample.Execute(moving))
+    shape = (*target.GetSize()[::-1], len(shares))
+    return np.ascontiguousarray(np.moveaxis(result.reshape(shape), -1, 0))
+
+
+def of_network(network: nn.Module) -> Floats:
+    """The atlas (K, Z, Y, X), 0 to 1, that a network was trained with."""
+    kept = network.prior
+    assert isinstance(kept, Prior)
+    return np.asarray(kept.shares.cpu().numpy(), np.float32) / np.float32(255)
+
+
+def give(network: nn.Module, shares: Floats) -> None:
+    """Keep an atlas (K, Z, Y, X), 0 to 1, with a network."""
+    kept = network.prior
+    assert isinstance(kept, Prior)
+    kept.shares.copy_(torch.from_numpy(np.round(np.clip(shares, 0.0, 1.0) * 255)))
