@@ -22,6 +22,12 @@ Points = NDArray[np.float64]
 #: Share of the second moments of the centres with which the affine transform is drawn towards a
 #: rotation with one scale. Chosen on training cases, leaving one out, with centres that are moved.
 RIDGE = 0.1
+#: The same for fewer centres than an affine transform needs: a rotation without a scale.
+RIGID = 1e6
+#: Distance at which a centre that does not fit the others counts half, mm (Cauchy's weights), and
+#: how often the fit is repeated with them.
+FAR = 5.0
+ROUNDS = 20
 #: Voxels of a structure, at least, whose centre counts.
 FEWEST = 4
 #: Structures that touch no border, from which on those that do are left out.
@@ -66,19 +72,32 @@ def affine(reference: Points, found: Points) -> sitk.AffineTransform:
     if not known.any():
         return transform
     source, target = reference[known], found[known]
-    own, other = source - source.mean(axis=0), target - target.mean(axis=0)
-    matrix = np.eye(3)
-    spread = float((own**2).sum())
-    if spread > 0:
-        left, sizes, right = np.linalg.svd(other.T @ own)
-        turn = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
-        alike = turn * (sizes.sum() / spread if known.sum() >= ENOUGH else 1.0)
-        weight = RIDGE * spread / 3.0 if known.sum() >= ENOUGH else 1e6 * spread
-        inverse = np.linalg.inv(own.T @ own + weight * np.eye(3))
-        matrix = (other.T @ own + weight * alike) @ inverse
+    weights = np.ones(len(source))
+    for _ in range(ROUNDS):
+        matrix, shift = _fitted(source, target, weights)
+        apart = np.linalg.norm(source @ matrix.T + shift - target, axis=1)
+        weights = 1.0 / (1.0 + (apart / FAR) ** 2)
     transform.SetMatrix(matrix.ravel().tolist())
-    transform.SetTranslation((target.mean(axis=0) - matrix @ source.mean(axis=0)).tolist())
+    transform.SetTranslation(shift.tolist())
     return transform
+
+
+def _fitted(source: Points, target: Points, weights: NDArray[np.float64]) -> tuple[Points, Points]:
+    """Matrix and shift of weighted least squares, drawn towards a rotation with one scale."""
+    share = weights / weights.sum()
+    middle, aim = share @ source, share @ target
+    own, other = source - middle, target - aim
+    among, across = (own.T * share) @ own, (other.T * share) @ own
+    spread = float(np.trace(among))
+    matrix = np.eye(3)
+    if spread > 0:
+        several = len(source) >= ENOUGH
+        left, sizes, right = np.linalg.svd(across)
+        sign = np.diag([1.0, 1.0, np.linalg.det(left @ right)])
+        alike = left @ sign @ right * (float(sizes @ np.diag(sign)) / spread if several else 1.0)
+        ridge = (RIDGE if several else RIGID) * spread / 3.0
+        matrix = (across + ridge * alike) @ np.linalg.inv(among + ridge * np.eye(3))
+    return matrix, aim - matrix @ middle
 
 
 def laid(shares: Floats, place: PriorGrid, found: Points, target: sitk.Image) -> Floats:

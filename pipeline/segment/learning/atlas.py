@@ -20,8 +20,10 @@ from pipeline.segment.cascade.volume import Floats
 from pipeline.segment.learning import targets
 from pipeline.segment.learning.cases import Case
 
-#: mm.
-SPACING = 3.0
+#: Edge of a voxel of the atlas, mm: no finer than how well it lies.
+SPACING = 4.0
+#: Every so many voxels of a case tell how far the atlas reaches.
+STRIDE = 29
 #: Deviation of the Gaussian that makes a mean of few cases smooth, mm.
 SMOOTH = 2.0
 #: Voxels around what the cases show.
@@ -109,6 +111,8 @@ def place(
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for case, one in centred:
         points = _extent(case, level, prior.affine(reference, one).GetInverse())
+        if not len(points):
+            continue
         low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
     origin = np.floor(low / SPACING - RIM) * SPACING
     size = np.ceil((high - origin) / SPACING).astype(int) + RIM + 1
@@ -139,16 +143,8 @@ def _nearest(labels: sitk.Image, grid: sitk.Image, transform: sitk.Transform) ->
 
 
 def _extent(case: Case, level: Level, transform: sitk.Transform) -> prior.Points:
-    """Corners of the box around a level's labels, mm, in the space of the atlas."""
-    mask = np.isin(sitk.GetArrayViewFromImage(case.labels), level.labels)
-    index = np.argwhere(mask)
-    if not len(index):
-        return np.zeros((1, 3))
-    ends = (index.min(axis=0), index.max(axis=0))
-    corners = [
-        case.labels.TransformContinuousIndexToPhysicalPoint(
-            [float(ends[x][2]), float(ends[y][1]), float(ends[z][0])]
-        )
-        for z in (0, 1) for y in (0, 1) for x in (0, 1)
-    ]  # fmt: skip
-    return np.asarray([transform.TransformPoint(corner) for corner in corners])
+    """Voxels of what a level looks at, some of them, mm, in the space of the atlas."""
+    asked = level.crop or level.labels
+    index = np.argwhere(np.isin(sitk.GetArrayViewFromImage(case.labels), asked))[::STRIDE, ::-1]
+    points = [case.labels.TransformIndexToPhysicalPoint([int(n) for n in one]) for one in index]
+    return np.asarray([transform.TransformPoint(point) for point in points]).reshape(-1, 3)
