@@ -126,12 +126,12 @@ build/bench-segment-peers/ready: envs/bench-segment.txt
 	build/bench-segment-peers/bin/pip install --quiet --disable-pip-version-check --no-deps -r envs/bench-segment.txt
 	touch $@
 
-# make bench-synthesize [DATA=FOLDER] [STEPS=2000] [CORES=2] [METHODS=patch_regression,pix2pix]
+# make bench-synthesize [DATA=FOLDER] [STEPS=4000] [CORES=2] [METHODS=patch_regression,pix2pix]
 # prints how well T2w is made from T1w on subjects kept out of the training, fold by fold:
 # build/bench-synthesize.tsv gets a row a method and case. FOLDER holds sub-*_T1w.nii.gz and
 # sub-*_T2w.nii.gz (or inplaneT2), which are stripped and aligned first; without it subjects of the
 # phantom are made.
-bench-synthesize: STEPS = 2000
+bench-synthesize: STEPS = 4000
 bench-synthesize: setup
 	$(BIN)/python -m tests.benchmarks.synthesize $(if $(DATA),--data "$(DATA)") --steps $(STEPS) \
 	  --cores $(CORES) $(if $(METHODS),--methods "$(METHODS)")

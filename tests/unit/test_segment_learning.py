@@ -28,6 +28,7 @@ from pipeline.segment.learning.samples import (
     Patches,
     Wholes,
     filled,
+    sample,
     shifted,
 )
 from pipeline.segment.learning.scene import Scene, Variety
@@ -328,6 +329,23 @@ def test_a_small_image_is_filled_up_and_its_rim_is_ignored() -> None:
     assert (filled(np.ones((2, 2, 2), np.int64), (2, 2, 3), -1)[2] == -1).all()
     grid = shifted(label_map(0), (-2, 0, 1), (8, 8, 8))
     assert np.allclose(grid.GetOrigin(), (-7.0, 3.0, 11.0))
+
+
+def test_beyond_a_drawn_image_is_what_inference_fills_up_with() -> None:
+    """And no loss looks at it: 26 voxels of 1 mm, 32 of a patch that begins 3 outside."""
+    contrasts = Contrasts(9, [[1, 2]], [], {"T1w": {1: 0.9, 2: 0.9, 9: 0.3}}, {"T1w": 1.0})
+    own = Case("set/0", label_map(0)[3:-3, 3:-3, 3:-3], (), "0")
+    plan = replace(two_levels(), contrasts=("any",))
+    material = Material(plan, 0, {}, contrasts, PAIRS)
+    shaken = replace(Variety.none(), shift=10.0, noise=0.05)
+    scene = Scene(own, np.random.default_rng(1), shaken, contrasts, PAIRS, material.learned)
+    grid = shifted(own.labels, (-3, -3, -3), (32, 32, 32))
+    found = sample(material, scene, grid, None, (32, 32, 32), np.random.default_rng(2))
+    inside = np.zeros((32, 32, 32), bool)
+    inside[3:29, 3:29, 3:29] = True
+    beyond = found["image"][0][~inside]
+    assert (beyond == found["image"][0][inside].min()).all()
+    assert (found["target"][~inside] == -1).all() and (found["target"][inside] >= 0).all()
 
 
 def test_a_plan_follows_the_data(tmp_path: Path) -> None:

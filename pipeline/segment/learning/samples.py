@@ -202,7 +202,7 @@ def sample(
     if before is not None and level.inside:
         previous = material.plan.levels[material.number - 1]
         target = np.where(_inside(level, previous, before, grid), target, IGNORED)
-    if scene.view is not None:
+    if scene.view is not None or scene.drawn:
         target = np.where(scene.visible(grid), target, IGNORED)
     return {"image": filled(image, size), "target": filled(target, size, IGNORED)}
 

@@ -148,9 +148,24 @@ class Scene:
 
     def visible(self, grid: sitk.Image) -> NDArray[np.bool_]:
         """Voxels of a grid inside the field of view, (Z, Y, X)."""
-        if self.view is None:
-            return np.ones(grid.GetSize()[::-1], np.bool_)
-        return np.asarray(images.array(images.resample(self.view, grid, order=1)) > 0.5)
+        found = self._covered(grid)
+        if self.view is not None:
+            found &= images.array(images.resample(self.view, grid, order=1)) > 0.5
+        return found
+
+    def _covered(self, grid: sitk.Image) -> NDArray[np.bool_]:
+        """Voxels of a grid that a drawn image reaches; all of them where there is an image."""
+        found = np.ones(grid.GetSize()[::-1], np.bool_)
+        if not self.drawn:
+            return found
+        own = self.case.labels
+        start = own.TransformPhysicalPointToContinuousIndex(grid.GetOrigin())
+        for axis, (first, count) in enumerate(zip(start, grid.GetSize(), strict=True)):
+            step = grid.GetSpacing()[axis] / own.GetSpacing()[axis]
+            place = first + step * np.arange(count)
+            inside = (place >= -0.5) & (place <= own.GetSize()[axis] - 0.5)
+            found &= np.moveaxis(inside.reshape(-1, 1, 1), 0, 2 - axis)
+        return found
 
     def image(self, grid: sitk.Image, rng: np.random.Generator) -> Floats:
         """The image on a grid, (C, Z, Y, X), not scaled.
@@ -161,7 +176,12 @@ class Scene:
         """
         if self.palette is not None:
             painted = self._painted(self.palette, grid, rng)
-            return self._exposed(painted, grid, rng)[None]
+            found = self._exposed(painted, grid, rng)
+            covered = self._covered(grid)
+            if covered.any():
+                # as inference fills an image up; other values beyond an image mislead a network
+                found[~covered] = found[covered].min()
+            return found[None]
         found = [
             self._exposed(images.array(self._moved(image, grid)), grid, rng)
             for image in self.case.images
