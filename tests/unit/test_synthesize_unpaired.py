@@ -13,14 +13,12 @@ from torch import Tensor, nn
 
 from pipeline import networks
 from pipeline.errors import VoxelwayError
-from pipeline.synthesize.learning import cycle, synseg, unpaired, unpaired_draw
+from pipeline.synthesize.learning import cycle, unpaired, unpaired_draw
 from pipeline.synthesize.learning.cycle import BACK, CRITIC, NAME, POOL, Cycle, Weights
 from pipeline.synthesize.learning.presets import CYCLE
 from pipeline.synthesize.learning.unpaired_draw import Held, Unpaired
 from pipeline.training.collapse import Limits
 from pipeline.training.data import collate
-from pipeline.training.losses.gradient_consistency import GradientConsistency, correlation
-from pipeline.training.pool import ImagePool
 from pipeline.training.trainer import fit
 from tests.unit import unpaired_cases as cases
 
@@ -163,81 +161,6 @@ def test_arguments_of_losses() -> None:
 
 
 # gradient consistency
-
-
-def noise(seed: int) -> Tensor:
-    return torch.randn(2, 1, 9, 9, 9, generator=torch.Generator().manual_seed(seed))
-
-
-def test_gradient_correlation_of_scaled_inverted_and_other_images() -> None:
-    image = noise(0)
-    assert correlation(image, 3 * image + 7).tolist() == pytest.approx([1.0, 1.0], abs=1e-4)
-    assert correlation(image, -image).tolist() == pytest.approx([-1.0, -1.0], abs=1e-4)
-    assert float(correlation(image, noise(1)).abs().max()) < 0.15
-
-
-def test_gradient_correlation_by_hand() -> None:
-    # along x: differences of (0, 0, 2, 2, 0) are 1, 1, -1, of (0, 2, 2, 0, 0) are 1, -1, -1:
-    # both of mean ±1/3 and variance 8/9, covariance 1/3 + 1/9; no contrast along z and y
-    a, b = ((torch.tensor(v).expand(1, 1, 3, 3, 5)) for v in ([0.0, 0, 2, 2, 0], [0.0, 2, 2, 0, 0]))
-    assert float(correlation(a, b)) == pytest.approx((1 / 3 + 1 / 9) / (8 / 9) / 3, abs=1e-4)
-
-
-def test_gradient_correlation_does_not_look_at_the_edge_of_a_mask() -> None:
-    a, b, inside = noise(4), noise(5), torch.zeros(2, 1, 9, 9, 9)
-    inside[..., 1:8, 1:8, 1:8] = 1
-    # masked images share the edge of the mask, and nothing within
-    assert float(correlation(a * inside + 9 * inside, b * inside + 9 * inside).min()) > 0.5
-    within = correlation((a + 9) * inside, (b + 9) * inside, inside)
-    assert float(within.abs().max()) < 0.3
-    assert torch.allclose(within, correlation(a, b, inside), atol=1e-5)
-
-
-def test_published_loss_hears_polarity_and_the_local_one_does_not() -> None:
-    image = noise(2)
-    published, local = GradientConsistency(0), GradientConsistency(5)
-    assert float(published(image, image)) == pytest.approx(0.0, abs=1e-4)
-    assert float(published(-image, image)) == pytest.approx(2.0, abs=1e-4)
-    assert float(local(-image, image)) == pytest.approx(0.0, abs=1e-3)
-    assert float(local(noise(3), image)) > 0.8
-    with pytest.raises(ValueError):
-        GradientConsistency(4)
-
-
-# the pool
-
-
-def images(*values: float) -> Tensor:
-    return torch.tensor(values).view(-1, 1, 1, 1, 1)
-
-
-def test_pool_gives_what_it_kept_at_a_chance_of_a_half() -> None:
-    torch.manual_seed(0)
-    pool = ImagePool(2, (1, 1, 1, 1))
-    assert pool(images(1.0, 2.0)).flatten().tolist() == [1.0, 2.0]
-    given, kept = [], {1.0, 2.0}
-    for value in range(3, 203):
-        (found,) = pool(images(float(value))).flatten().tolist()
-        assert found == value or found in kept
-        kept = set(pool.kept.flatten().tolist())
-        given.append(found != value)
-        assert (float(value) in kept) == given[-1]
-    assert 70 < sum(given) < 130
-
-
-def test_pool_of_none_and_pool_in_a_checkpoint() -> None:
-    none = ImagePool(0, (1, 1, 1, 1))
-    assert none(images(5.0)).item() == 5.0
-    pool, other = ImagePool(3, (1, 1, 1, 1)), ImagePool(3, (1, 1, 1, 1))
-    pool(images(1.0, 2.0))
-    other.load_state_dict(pool.state_dict())
-    torch.manual_seed(1)
-    first = [pool(images(float(v))).item() for v in range(20)]
-    torch.manual_seed(1)
-    assert first == [other(images(float(v))).item() for v in range(20)]
-
-
-# samples
 
 
 def test_samples_are_never_of_one_person() -> None:
@@ -415,67 +338,3 @@ def test_collapse_stops_the_training(tmp_path: Path) -> None:
 
 
 # joint synthesis and segmentation
-
-
-def test_segmenter_learns_from_made_images_and_moves_alone() -> None:
-    request = cases.request("synseg", *cases.scans())
-    job = synseg.prepare(request)
-    recipe = job.recipe
-    assert [player.name for player in recipe.players] == ["critics", "generators", "segmenter"]
-    sample = collate([job.samples[0], job.samples[1]])
-    found = recipe.losses(recipe.networks, cycle.GENERATORS, sample)
-    assert "segmentation" in found and found["loss"].requires_grad
-    own = recipe.losses(recipe.networks, synseg.SEGMENTER, sample)
-    own["loss"].backward()
-    assert all(p.grad is None for p in recipe.networks[NAME].parameters())
-    assert any(p.grad is not None for p in recipe.networks[synseg.SEGMENTER].parameters())
-
-
-def test_labels_of_the_target_are_never_seen() -> None:
-    train, validation = cases.scans()
-    blind = [type(s)(**{**vars(s), "labels": s.labels if "T1w" in s.contrasts else None})
-             for s in train]  # fmt: skip
-    found = [synseg.prepare(cases.request("synseg", one, validation)) for one in (train, blind)]
-    for number in range(3):
-        first, second = (job.samples[number] for job in found)
-        assert all(np.array_equal(first[key], second[key]) for key in first)
-
-
-def test_unlabelled_sources_are_refused() -> None:
-    train = [cases.scan(n, (s,), k, labelled=False)
-             for k, (n, s) in enumerate([("a", "T1w"), ("b", "T2w")])]  # fmt: skip
-    learning = cases.learning(min_subjects=1)
-    request = cases.request("synseg", train, cases.scans()[1], learning=learning)
-    with pytest.raises(VoxelwayError, match="labelled"):
-        synseg.prepare(request)
-
-
-def test_dice_of_a_segmenter_by_hand() -> None:
-    job = synseg.prepare(cases.request("synseg", *cases.scans()))
-
-    class One(nn.Module):
-        divisor = (1, 1, 1)
-
-        def forward(self, image: Tensor) -> list[Tensor]:
-            # class 1 everywhere
-            scores = torch.zeros(1, 8, *image.shape[2:])
-            scores[:, 1] = 1.0
-            return [scores]
-
-    job.recipe.networks[synseg.SEGMENTER] = One()
-    classes = torch.tensor([1, 1, 2, -1]).view(1, 1, 1, 4)
-    image = torch.zeros(1, 1, 1, 1, 4)
-    # class 1: 2 of 2 right, 3 said: 4 / 5; class 2 is never said
-    found = job.recipe.dices(job.recipe.networks, image, classes)
-    assert found == {1: pytest.approx(0.8), 2: 0.0}
-
-
-def test_scale_of_made_targets_is_that_of_acquired_ones() -> None:
-    train, _ = cases.scans()
-    low, high = synseg.range_of([s for s in train if "T2w" in s.contrasts], "T2w")
-    assert low == pytest.approx(0.77, abs=0.05) and high == pytest.approx(2.24, abs=0.05)
-
-
-def test_whole_images_of_any_shape_are_segmented() -> None:
-    network = networks.build("unet", {"inputs": 1, "outputs": 3, "channels": [2, 4]}).eval()
-    assert synseg.logits(network, torch.randn(1, 1, 5, 6, 7), (2, 2, 2)).shape == (1, 3, 5, 6, 7)
