@@ -66,9 +66,17 @@ def test_stitched_windows_equal_one_piece() -> None:
 
 def test_what_is_filled_up_is_the_lowest_value_of_the_channel() -> None:
     values = torch.tensor([[3.0, -2.0], [5.0, 7.0]]).reshape(1, 2, 1, 1, 2)
-    filled = window.fill(values, (1, 2, 3))
-    assert filled[0, 0].tolist() == [[[3, -2, -2], [-2, -2, -2]]]
-    assert filled[0, 1].tolist() == [[[5, 7, 5], [5, 5, 5]]]
+    filled = window.fill(values, (1, 3, 4))
+    assert filled[0, 0].tolist() == [[[-2, -2, -2, -2], [-2, 3, -2, -2], [-2, -2, -2, -2]]]
+    assert filled[0, 1].tolist() == [[[5, 5, 5, 5], [5, 5, 7, 5], [5, 5, 5, 5]]]
+
+
+def test_a_small_image_is_in_the_middle_and_comes_back_as_it_was() -> None:
+    network = Nearest([0, 0.4, 0.9], inputs=1, sharp=3.0)
+    values = torch.rand(1, 1, 4, 6, 10)
+    route = window.way((4, 6, 10), (8, 8, 16), (2, 2, 2), 0.5)
+    found = window.logits(network, values, route, CPU)
+    assert torch.allclose(found, network(values)[0])
 
 
 def test_a_flat_network_goes_slice_by_slice() -> None:

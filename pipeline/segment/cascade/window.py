@@ -101,21 +101,31 @@ def logits(
     Returns:
         (B, K, Z, Y, X), float32, on the device.
     """
-    shape = values.shape[2:]
     filled = fill(values, route.size)
     whole = route.whole
     found = _run(network, filled, device) if whole else _slid(network, filled, route, device)
-    return found[..., : shape[0], : shape[1], : shape[2]]
+    own = zip(starts(values, route.size), values.shape[2:], strict=True)
+    z, y, x = (slice(first, first + count) for first, count in own)
+    return found[..., z, y, x]
+
+
+def starts(values: Tensor, size: Sequence[int]) -> Shape:
+    """First voxel of (B, C, Z, Y, X) in the volume of this size that it is filled up to."""
+    z, y, x = ((wanted - own) // 2 for wanted, own in zip(size, values.shape[2:], strict=True))
+    return z, y, x
 
 
 def fill(values: Tensor, size: Sequence[int]) -> Tensor:
-    """Fill up (B, C, Z, Y, X) at the ends, each channel with its lowest value."""
-    missing = [wanted - own for wanted, own in zip(size, values.shape[2:], strict=True)]
-    if not any(missing):
+    """Fill up (B, C, Z, Y, X) on all sides, each channel with its lowest value.
+
+    A small image is in the middle, as in training: a network learns where in its patch things are.
+    """
+    if tuple(size) == tuple(values.shape[2:]):
         return values
     result = values.amin(dim=(2, 3, 4), keepdim=True).expand(*values.shape[:2], *size).clone()
-    z, y, x = values.shape[2:]
-    result[..., :z, :y, :x] = values
+    own = zip(starts(values, size), values.shape[2:], strict=True)
+    z, y, x = (slice(first, first + count) for first, count in own)
+    result[..., z, y, x] = values
     return result
 
 

@@ -176,12 +176,12 @@ class Scene:
         """
         if self.palette is not None:
             painted = self._painted(self.palette, grid, rng)
-            found = self._exposed(painted, grid, rng)
+            drawn = self._exposed(painted, grid, rng)
             covered = self._covered(grid)
             if covered.any():
                 # as inference fills an image up; other values beyond an image mislead a network
-                found[~covered] = found[covered].min()
-            return found[None]
+                drawn[~covered] = drawn[covered].min()
+            return drawn[None]
         found = [
             self._exposed(images.array(self._moved(image, grid)), grid, rng)
             for image in self.case.images
