@@ -1,6 +1,6 @@
 """The atlas of a level: how often the training cases have each class at a place.
 
-A case that is trained on or judged never sees itself in it: its own labels are left out.
+A case that is trained on or judged never sees its own subject in it: those labels are left out.
 """
 
 from __future__ import annotations
@@ -50,12 +50,14 @@ class Atlas:
         frame.SetOrigin(level.prior.origin)
         frame.SetSpacing(level.prior.spacing)
         self.maps: dict[str, NDArray[np.uint16]] = {}
+        self.people: dict[str, list[str]] = {}
         for case in cases:
             found = _centres(case, before, learned)
             if np.isnan(found).all():
                 continue  # nothing to lay the atlas by
             moves = prior.affine(reference, found)
             moved = _nearest(case.labels, frame, moves)
+            self.people.setdefault(case.person, []).append(case.name)
             self.maps[case.name] = volume.table(level.classes, 65535)[moved].astype(np.uint16)
         self.total: Floats = np.zeros((self.count, *frame.GetSize()[::-1]), np.float32)
         for one in self.maps.values():
@@ -68,15 +70,13 @@ class Atlas:
         return self.total / np.float32(max(1, len(self.maps)))
 
     def without(self, case: Case) -> Floats:
-        """Of all cases but this one, (K, Z, Y, X); the last one asked for is kept."""
-        if self._kept is None or self._kept[0] != case.name:
-            own = self.maps.get(case.name)
-            if own is None:
-                found = self.shares
-            else:
-                others = np.float32(max(1, len(self.maps) - 1))
-                found = np.clip(self.total - self._shares(own), 0.0, None) / others
-            self._kept = case.name, found
+        """Of all cases but this one's subject, (K, Z, Y, X); the last asked for is kept."""
+        if self._kept is None or self._kept[0] != case.person:
+            found, own = self.total, self.people.get(case.person, [])
+            for name in own:
+                found = found - self._shares(self.maps[name])
+            others = np.float32(max(1, len(self.maps) - len(own)))
+            self._kept = case.person, np.clip(found, 0.0, None) / others
         return self._kept[1]
 
     def _shares(self, channels: NDArray[np.uint16]) -> Floats:
