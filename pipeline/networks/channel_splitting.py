@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.networks.anyscale import pack, unpack
+from pipeline.networks.shuffle import to_depth, to_space
+
+#: Voxels that become channels.
+EIGHT = (2, 2, 2)
 
 
 class Pair(nn.Module):
@@ -68,11 +71,12 @@ class ChannelSplitting(nn.Module):
         """
         z, y, x = image.shape[2:]
         pads = (0, x % 2, 0, y % 2, 0, z % 2)
-        features = self.head(pack(functional.pad(image, pads, mode="replicate")))
+        padded = functional.pad(image, pads, mode="replicate")
+        features = self.head(to_depth(padded, EIGHT))
         one, other = features.chunk(2, dim=1)
         for block in self.blocks:
             one, other = block(one, other)
-        missed = unpack(self.tail(torch.cat([one, other], dim=1) + features))
+        missed = to_space(self.tail(torch.cat([one, other], dim=1) + features), EIGHT)
         return image + missed[:, :, :z, :y, :x]
 
 

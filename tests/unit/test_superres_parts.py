@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from pipeline import images, networks
 from pipeline.errors import VoxelwayError
-from pipeline.networks.anyscale import pack, unpack
+from pipeline.networks import anyscale
 from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, profile, sampling
 from pipeline.superres.learning import draw, fixed, guided, losses
@@ -87,10 +87,40 @@ def test_the_condition_tells_where_the_slices_are() -> None:
     assert told[2:, 0] == pytest.approx([4 / 6, 3 / 6, 1 / 6, 2 / 6])
 
 
-def test_packing_is_undone() -> None:
-    values = torch.arange(2 * 4 * 6 * 2.0).reshape(1, 2, 4, 6, 2)
-    assert torch.equal(unpack(pack(values)), values)
-    assert pack(values)[0, :8, 0, 0, 0].tolist() == values[0, 0, :2, :2, :2].flatten().tolist()
+def test_a_network_for_any_factor_finds_the_slices_again() -> None:
+    # slices of 3 rows, the middle of the first at row 1; between them no row is left out
+    told = torch.from_numpy(condition.describe(6, 1.0, (3.0, 1.0, 1.0), 3.0))
+    slices, nodes, between = anyscale.lattices(told, 3)
+    ramp = torch.arange(6.0)
+    assert (slices @ ramp).tolist() == pytest.approx([1.0, 4.0], abs=1e-5)
+    # three nodes a slice: at its ends, half a row beyond its rows, and in its middle
+    assert (nodes @ ramp).tolist() == pytest.approx([0.0, 1.0, 2.5, 2.5, 4.0, 5.0], abs=1e-5)
+    # the row before the middle is a third of the way from the first node to the second
+    assert between[0].tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0, 0, 0], abs=1e-5)
+    assert between[4].tolist() == pytest.approx([0, 0, 0, 0, 1, 0], abs=1e-5)
+
+
+@given(st.floats(1.0, 6.0), st.floats(0.0, 1.0), st.floats(0.7, 1.2), st.integers(3, 40))
+@settings(max_examples=50, deadline=None)
+def test_lattices_of_any_factor_and_phase(
+    factor: float, phase: float, share: float, count: int
+) -> None:
+    first = phase * (factor if factor > 1 else 0)
+    told = condition.describe(count, first, (factor, 1.0, 1.0), share * factor)
+    for matrix in anyscale.lattices(torch.from_numpy(told), 5):
+        assert torch.allclose(matrix.sum(1), torch.ones(len(matrix)), atol=1e-4)
+        assert float(matrix.min()) >= 0
+
+
+def test_brightness_changes_nothing_of_what_is_added() -> None:
+    torch.manual_seed(0)
+    made = networks.build("anyscale", cases.TINY["anyscale"])
+    image = torch.rand(1, 1, 8, 7, 6)
+    told = torch.from_numpy(condition.describe(8, 0.5, (2.0, 1.0, 1.0), 2.0))[None]
+    with torch.no_grad():
+        dark, bright = (made(image + lift, told) - (image + lift) for lift in (0.0, 0.5))
+    assert dark.abs().max() > 1e-5
+    assert torch.allclose(dark, bright, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", sorted(cases.TINY))

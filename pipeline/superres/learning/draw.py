@@ -60,7 +60,8 @@ def draw_acquisition(learning: Mapping[str, Any], rng: np.random.Generator) -> A
         rng: source of randomness.
     """
     low, high = learning["factors"]
-    factor = float(rng.uniform(low, high))
+    # half of them below the geometric mean: small factors are the common ones
+    factor = float(np.exp(rng.uniform(np.log(low), np.log(high))))
     coarse = rng.random() < float(learning["in_plane"])
     others = [float(rng.uniform(1.0, min(factor, 3.0))) if coarse else 1.0 for _ in range(2)]
     # slices touch more often than not; a gap leaves part of the object unseen
