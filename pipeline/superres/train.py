@@ -56,7 +56,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     code = code_fingerprint(MODULE)
     recipe = SuperresRecipe(
         network, learning["losses"], critic, float(learning["adversarial"]),
-        _identity(params, sides, code),
+        _identity(params, sides, code), relative=bool(learning["relative"]),
     )  # fmt: skip
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out)

@@ -12,7 +12,7 @@ from pipeline import files, images
 from pipeline.errors import Exit, VoxelwayError
 from tests.benchmarks.restore import __main__ as bench_main
 from tests.benchmarks.restore import bench, cases, scores
-from tests.benchmarks.restore.table import table
+from tests.benchmarks.restore.table import gains, table
 
 from . import superres_cases
 
@@ -77,6 +77,21 @@ def test_the_table_has_a_line_a_task_and_method() -> None:
     # Student's t for one degree of freedom is 12.706, the standard error 1
     assert lines[2] == "| 3 mm slices | bspline | 2 | 21.00 ± 12.71 | 1.0 ± 0.0 |"
     assert lines[3] == "| 3 mm slices | lost | 0 |  |  |"
+
+
+def test_gains_are_paired_with_the_better_rival_of_each_image() -> None:
+    psnr = {"bspline": (20.0, 30.0), "sinc": (21.0, 29.0), "anyscale": (22.0, 33.0)}
+    rows = [
+        {"case": case, "task": "5 mm slices", "method": name, "psnr": value}
+        for name, values in psnr.items()
+        for case, value in zip("ab", values, strict=True)
+    ]
+    # 22 - 21 and 33 - 30: the mean is 2, the standard error 1, Student's t 12.706
+    lines = gains(rows, ["anyscale", "saint"]).splitlines()
+    assert lines[2:] == [
+        "| 5 mm slices | anyscale | bspline and sinc | 2 | +2.00 ± 12.71 | +1.00 |"
+    ]
+    assert gains(rows[:4], ["anyscale"]) == ""
 
 
 def test_unknown_methods_are_refused() -> None:

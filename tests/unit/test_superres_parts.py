@@ -18,7 +18,7 @@ from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, profile, sampling
 from pipeline.superres.learning import draw, fixed, guided, losses
 from pipeline.superres.learning.contrast import remap
-from pipeline.superres.learning.recipe import psnr
+from pipeline.superres.learning.recipe import SuperresRecipe, psnr
 
 from . import superres_cases as cases
 
@@ -218,6 +218,34 @@ def test_losses_by_hand() -> None:
 def test_losses_that_do_not_fit_are_refused(entries: list[dict[str, Any]]) -> None:
     with pytest.raises(VoxelwayError, match="E-CONFIG-VALUE"):
         losses.build(entries)
+
+
+def test_relative_losses_by_hand() -> None:
+    # what is missed is 0.1 in one patch and 0.2 in the other; half of it is left in both
+    truth = torch.stack([torch.full((1, 2, 2, 2), level) for level in (0.5, 0.9)])
+    image = truth + torch.tensor([0.1, -0.2]).reshape(2, 1, 1, 1, 1)
+    half = truth + torch.tensor([0.05, -0.1]).reshape(2, 1, 1, 1, 1)
+    batch = {"image": image, "target": truth, "condition": torch.zeros(2, 6, 2)}
+    networks_ = {"superres": lambda given, told: half}
+
+    def found(relative: bool) -> float:
+        recipe = SuperresRecipe(
+            torch.nn.Identity(), [{"name": "mse"}], None, 0.0, "", relative=relative
+        )
+        return float(recipe.losses(networks_, "superres", batch)["loss"])  # type: ignore[arg-type]
+
+    assert found(False) == pytest.approx((0.05**2 + 0.1**2) / 2, rel=1e-4)
+    # a quarter of the squares, but for the least difference of 0.01 that counts
+    wanted = (0.05**2 / (0.1**2 + 0.01**2) + 0.1**2 / (0.2**2 + 0.01**2)) / 2
+    assert found(True) == pytest.approx(wanted, rel=1e-4)
+    with pytest.raises(VoxelwayError, match="E-CONFIG-VALUE"):
+        SuperresRecipe(torch.nn.Identity(), [{"name": "ssim"}], None, 0.0, "", relative=True)
+
+
+def test_a_box_beyond_the_volume_repeats_its_edge() -> None:
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    found = draw.crop(values, np.array([0, 1, 3]), (2, 3, 4))
+    assert found.tolist() == np.pad(values, ((1, 0), (0, 0), (0, 1)), "edge")[:2, :, 1:].tolist()
 
 
 def test_psnr_by_hand() -> None:

@@ -202,11 +202,11 @@ def sample(
 
 def crop(values: Values, middle: NDArray[np.int_], sizes: Sequence[int]) -> Values:
     """A box about a voxel; beyond the volume its edge goes on."""
-    for axis, size in enumerate(sizes):
-        start = int(middle[axis]) - size // 2
-        indices = np.clip(np.arange(start, start + size), 0, values.shape[axis] - 1)
-        values = np.take(values, indices, axis=axis)
-    return values
+    chosen = [
+        np.clip(np.arange(size) + int(place) - size // 2, 0, count - 1)
+        for size, place, count in zip(sizes, middle, values.shape, strict=True)
+    ]
+    return values[np.ix_(*chosen)]
 
 
 def _enlarged(values: Values, sizes: Sequence[int], zoom: float) -> Values:

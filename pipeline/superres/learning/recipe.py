@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import VoxelwayError
 from pipeline.superres.learning import losses
 from pipeline.training.recipe import Networks, Player
 
@@ -15,6 +16,8 @@ NAME = "superres"
 CRITIC = "critic"
 #: Voxels of a patch above this are judged.
 TISSUE = 0.05
+#: Root mean square that no patch counts as less than, where differences are relative.
+LEAST = 0.01
 
 
 class SuperresRecipe:
@@ -29,6 +32,11 @@ class SuperresRecipe:
         critic: of two channels, or None.
         adversarial: weight of its judgement beside the losses.
         identity: hash of configuration, code and data.
+        relative: whether a patch's differences are told in units of those of its interpolation:
+            else the thickest slices, where most is missed, drown the others.
+
+    Raises:
+        VoxelwayError: E-CONFIG-VALUE for relative differences of a loss that takes none.
     """
 
     metric = "gain"
@@ -36,11 +44,15 @@ class SuperresRecipe:
 
     def __init__(
         self, network: nn.Module, terms: Sequence[Mapping[str, Any]], critic: nn.Module | None,
-        adversarial: float, identity: str,
+        adversarial: float, identity: str, *, relative: bool = False,
     ) -> None:  # fmt: skip
         self.networks: dict[str, nn.Module] = {NAME: network}
         self.players = [Player(NAME, (NAME,))]
         self.loss = losses.build(terms)
+        if relative and any(entry["name"] == "ssim" for entry in terms):
+            what = "superres.learning.relative is not for the loss ssim, which is so by itself"
+            raise VoxelwayError("E-CONFIG-VALUE", what)
+        self.relative = relative
         self.adversarial = adversarial
         self.identity = identity
         if critic is not None:
@@ -54,7 +66,8 @@ class SuperresRecipe:
         if player == CRITIC:
             real, false = (_judge(networks, one, truth, image) for one in (truth, made.detach()))
             return {"loss": ((real - 1).square().mean() + false.square().mean()) / 2}
-        found = self.loss(made, truth)
+        unit = missed(image, truth) if self.relative else torch.ones_like(truth[:, :1, :1, :1, :1])
+        found = self.loss(made / unit, truth / unit)
         if CRITIC in networks:
             fooled = (_judge(networks, made, truth, image) - 1).square().mean()
             found["loss"] = found["loss"] + self.adversarial * fooled
@@ -84,6 +97,12 @@ def interpolated(image: Tensor, truth: Tensor) -> Tensor:
             image, size=truth.shape[2:], mode="trilinear", align_corners=False
         )
     return image
+
+
+def missed(image: Tensor, truth: Tensor) -> Tensor:
+    """Root mean square of what each patch's interpolation misses, (B, 1, 1, 1, 1)."""
+    error = interpolated(image, truth) - truth
+    return (error.square().mean(dim=(1, 2, 3, 4), keepdim=True) + LEAST**2).sqrt()
 
 
 def _judge(networks: Networks, image: Tensor, truth: Tensor, given: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
+from pipeline import files, methods
 from pipeline.errors import Exit, VoxelwayError
 from tests.benchmarks.restore import bench, cases
-from tests.benchmarks.restore.table import table
+from tests.benchmarks.restore.table import gains, table
 
 
 def main(argv: Sequence[str] | None = None) -> Exit:
@@ -36,8 +36,15 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     bench.run(paths, cases.tasks(options.noise, options.thickness), chosen, setup, each)
     print("\n".join([*head(rows, options, bool(options.images)), ""]))
     print(table(rows))
+    ours = [name for name, one in chosen.items() if _learned(one)]
+    if more := gains(rows, ours):
+        print(f"\n{more}")
     failed = [row for row in rows if row["error"]]
     return Exit.SOME if failed else Exit.DONE
+
+
+def _learned(method: bench.Method) -> bool:
+    return method.stage == "superres" and methods.learned(method.stage, method.name)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

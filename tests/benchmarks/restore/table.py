@@ -33,6 +33,42 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+#: What learned super-resolution is held against: on each image, the better of two.
+RIVALS = (("bspline-plain", "sinc-plain"), ("bspline", "sinc"))
+
+
+def gains(rows: Sequence[Row], ours: Sequence[str]) -> str:
+    """Markdown table of what methods gain in PSNR over rivals on the same images; or nothing.
+
+    Args:
+        rows: of the run.
+        ours: names of the methods.
+    """
+    titles = ["task", "method", "over the better of", "images", "PSNR, dB", "worst"]
+    lines = [_line(titles), _line(["---"] * len(titles))]
+    for task in dict.fromkeys(str(row["task"]) for row in rows):
+        found: dict[str, dict[object, float]] = {}
+        for row in rows:
+            if row["task"] == task and (value := row.get("psnr")) is not None:
+                found.setdefault(str(row["method"]), {})[row["case"]] = float(str(value))
+        for method in (name for name in ours if name in found):
+            for pair in (pair for pair in RIVALS if set(pair) <= set(found)):
+                one, other = (found[name] for name in pair)
+                cases = [case for case in found[method] if case in one and case in other]
+                more = [found[method][case] - max(one[case], other[case]) for case in cases]
+                lines.append(_line([task, method, " and ".join(pair), *_gained(more)]))
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _gained(more: Sequence[float]) -> tuple[str, str, str]:
+    """Images, mean with its interval, smallest."""
+    if not more:
+        return "0", "", ""
+    mean = mean_of(more)
+    half = "" if math.isnan(mean.half) else f" ± {mean.half:.2f}"
+    return str(mean.count), f"{mean.mean:+.2f}{half}", f"{min(more):+.2f}"
+
+
 def _cell(rows: Sequence[Row], column: Column) -> str:
     found = mean_of([float(str(v)) for row in rows if (v := row.get(column.key)) is not None])
     if not found.count:
