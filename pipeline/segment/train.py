@@ -177,7 +177,10 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
     trained.plan.write(task.folder / plans.FILE)
     if number == len(levels) - 1:
         for name, one in held_out.items():
-            trained.volumes.add(trained.networks[name], levels[number], one)
+            trained.volumes.add(
+                trained.networks[name], levels[number], one, trained.plan.appearance,
+                len(trained.plan.contrasts),
+            )  # fmt: skip
 
 
 def _judge(recipe: LevelRecipe) -> judging.Judge:
@@ -278,7 +281,7 @@ def _identity(
 ) -> str:
     """Hash of what decides the weights of a network beside the plan of its training."""
     aside = (
-        "data", "plan", "levels", "cohort_labels", "members", "half",
+        "data", "plan", "levels", "cohort_labels", "members", "half", "appearance",
         "augmentation_models", "augmentation_scans", *ABOUT,
     )  # fmt: skip
     decisive = {key: value for key, value in task.learning.items() if key not in aside}

@@ -42,6 +42,7 @@ class Structures(HeadMethod):
                 mirror=bool(options["mirror"]),
                 draws=int(options["dropout"]),
                 seed=int(params.get("seed", 0)),
+                appearance=bool(options["appearance"]),
             ),
         )
         plan = self.cascade.plan

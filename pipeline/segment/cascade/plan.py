@@ -60,6 +60,18 @@ class PriorGrid:
 
 
 @dataclass(frozen=True)
+class Appearance:
+    """That the last level's borders are drawn again by what each class looks like in the image.
+
+    Attributes:
+        groups: labels that look alike, as all grey matter: few voxels of one are judged by the
+            others too. A label of no group stands alone.
+    """
+
+    groups: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Level:
     """One level of the cascade.
 
@@ -136,6 +148,7 @@ class CascadePlan:
         levels: from coarse to fine; the last one gives the result.
         intensity: scale of the image.
         facts: of the data that the plan was derived from, for people.
+        appearance: see :mod:`pipeline.segment.cascade.borders`; None: the networks' borders stay.
     """
 
     contrasts: tuple[str, ...]
@@ -143,6 +156,7 @@ class CascadePlan:
     levels: tuple[Level, ...]
     intensity: Intensity = Intensity()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    appearance: Appearance | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -192,6 +206,7 @@ def of(content: Any, where: str) -> CascadePlan:
             tuple(_level(item) for item in content["levels"]),
             Intensity(**content["intensity"]),
             content.get("facts", {}),
+            _appearance(content.get("appearance")),
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"This is no plan of a cascade: {type(error).__name__}: {error}"
@@ -213,6 +228,12 @@ def _level(item: Mapping[str, Any]) -> Level:
         rest[key] = tuple(int(value) for value in rest.get(key, ()))
     prior = None if item.get("prior") is None else _prior(item["prior"])
     return Level(spacing=(x, y, z), patch=(i, j, k), classes=groups, prior=prior, **rest)
+
+
+def _appearance(item: Mapping[str, Any] | None) -> Appearance | None:
+    if item is None:
+        return None
+    return Appearance(tuple(tuple(int(label) for label in group) for group in item["groups"]))
 
 
 def _prior(item: Mapping[str, Any]) -> PriorGrid:
@@ -245,3 +266,13 @@ def _check(plan: CascadePlan) -> None:
         if level.regions and level is plan.levels[-1]:
             raise ValueError(f"{level.name} is the last level: its classes are no regions")
         before = level.labels
+    if plan.appearance is not None:
+        _check_appearance(plan.appearance, known, plan.levels[-1])
+
+
+def _check_appearance(appearance: Appearance, known: set[int], last: Level) -> None:
+    named = [label for group in appearance.groups for label in group]
+    if set(named) - known or len(set(named)) < len(named):
+        raise ValueError("the groups of labels that look alike name labels of the plan, each once")
+    if last.inside:
+        raise ValueError(f"{last.name} looks inside of labels: its borders can't be drawn again")

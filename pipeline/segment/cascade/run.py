@@ -19,6 +19,7 @@ from pipeline.bundles.networks import load
 from pipeline.errors import VoxelwayError
 from pipeline.segment import crop
 from pipeline.segment.cascade import (
+    borders,
     cleanup,
     memory,
     plan,
@@ -56,6 +57,7 @@ class Options:
         mirror: whether every image is labelled a second time with left and right exchanged.
         draws: of Monte-Carlo dropout for each network; 0 keeps all features.
         seed: of these draws.
+        appearance: whether borders are drawn again by what the image shows, if the plan says how.
     """
 
     overlap: float = 0.5
@@ -63,6 +65,7 @@ class Options:
     mirror: bool = False
     draws: int = 0
     seed: int = 0
+    appearance: bool = True
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,10 @@ class Cascade:
         found = [self._first(scene)]
         for number in range(1, len(self.plan.levels)):
             found.append(self._next(scene, number, found[-1]))
+        alike = self.plan.appearance if self.options.appearance else None
+        if alike is not None:
+            last, before = found[-1], found[-2] if len(found) > 1 else found[-1]
+            found[-1] = borders.redrawn(scene.channels, before, last, alike, where)
         return found
 
     def _first(self, scene: Scene) -> Found:

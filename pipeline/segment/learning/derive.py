@@ -18,7 +18,7 @@ from pipeline import images, networks
 from pipeline.errors import VoxelwayError
 from pipeline.labels import Label
 from pipeline.segment.cascade import window
-from pipeline.segment.cascade.plan import ANY, CascadePlan, Intensity, Level
+from pipeline.segment.cascade.plan import ANY, Appearance, CascadePlan, Intensity, Level
 from pipeline.segment.learning import atlas
 from pipeline.segment.learning.cases import Case
 
@@ -71,10 +71,18 @@ def derive(
                 "losses": list(learning["losses"]),
                 "memory_mb": _memory(levels, learning),
             },
+            _appearance(learning),
         )
     except ValueError as error:
         hint = "Look at segment.learning.levels; config/README.md tells what each key means"
         raise VoxelwayError("E-CONFIG-VALUE", str(error), hint=hint) from error
+
+
+def _appearance(learning: Mapping[str, Any]) -> Appearance | None:
+    asked = learning["appearance"]
+    if not asked["use"]:
+        return None
+    return Appearance(tuple(tuple(int(one) for one in group) for group in asked["alike"]))
 
 
 def measured(cases: Sequence[Case], labels: Sequence[Label]) -> dict[str, Any]:

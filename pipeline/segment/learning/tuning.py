@@ -11,8 +11,8 @@ from torch import nn
 
 from pipeline.bundles import read_bundle
 from pipeline.errors import VoxelwayError
-from pipeline.segment.cascade import calibration, uncertainty, window
-from pipeline.segment.cascade.plan import Level
+from pipeline.segment.cascade import borders, calibration, uncertainty, window
+from pipeline.segment.cascade.plan import Appearance, Level
 from pipeline.segment.cascade.volume import Floats
 from pipeline.segment.learning import samples
 from pipeline.training.data import SeededSamples, collate
@@ -61,8 +61,23 @@ class Volumes:
     true: list[float] = field(default_factory=list)
     halves: list[float] = field(default_factory=list)
 
-    def add(self, network: nn.Module, level: Level, held_out: SeededSamples) -> None:
-        """Take up the samples of one network; the level's temperature is fitted already."""
+    def add(
+        self,
+        network: nn.Module,
+        level: Level,
+        held_out: SeededSamples,
+        alike: Appearance | None = None,
+        channels: int = 1,
+    ) -> None:
+        """Take up the samples of one network; the level's temperature is fitted already.
+
+        Args:
+            network: of the level.
+            level: the last one.
+            held_out: whole validation cases.
+            alike: of the plan; with it borders are drawn again, as on images.
+            channels: of the image; they are the first of the samples.
+        """
         single = [group[:1] for group in level.classes]
         for number in range(len(held_out)):
             sample = collate([held_out[number]])
@@ -71,6 +86,9 @@ class Volumes:
                 continue
             scores = samples.logits(network, level, sample["image"])
             share: Floats = window.softmax(scores, level.temperature)[0].numpy()
+            if alike is not None:
+                own_image = sample["image"][0, :channels].float().numpy()
+                share = borders.on_level(share, own_image, level, alike)
             labels = share.argmax(axis=0)
             count = [np.count_nonzero(labels == k) for k in range(1, level.channels)]
             soft = uncertainty.sums(share, single, None)
