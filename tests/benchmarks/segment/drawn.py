@@ -24,6 +24,7 @@ from pipeline import config, files, images, threads
 from pipeline import labels as tables
 from pipeline.segment.cascade import volume, window
 from pipeline.segment.cascade.method import Structures
+from pipeline.segment.case import Output
 from pipeline.segment.learning import cases as reading
 from pipeline.segment.learning.cases import Case, Source
 from pipeline.segment.learning.contrast import Contrasts
@@ -63,11 +64,15 @@ def draw(case: Case, contrasts: Contrasts, seed: int, learned: Sequence[int]) ->
 
 
 def measures(
-    found: sitk.Image, entropy: sitk.Image, truth: sitk.Image, names: Mapping[int, str]
-) -> Iterator[tuple[str, float]]:
-    """Dice of each structure, and the share of errors in the tenth that is most uncertain."""
+    found: sitk.Image, entropy: sitk.Image, truth: sitk.Image, names: Mapping[int, str],
+    learned: Sequence[int],
+) -> Iterator[tuple[str, float]]:  # fmt: skip
+    """Dice of each structure, and the share of errors in the tenth that is most uncertain.
+
+    Every label that was learned can be an error, those that no Dice is told of too.
+    """
     ours, theirs = (sitk.GetArrayFromImage(one).astype(np.int64) for one in (found, truth))
-    theirs = np.where(np.isin(theirs, list(names)), theirs, 0)
+    theirs = np.where(np.isin(theirs, learned), theirs, 0)
     for label, name in names.items():
         size = np.count_nonzero(theirs == label)
         if size:
@@ -124,7 +129,7 @@ def run(options: argparse.Namespace) -> list[Row]:
                 images.write_image(image, path)
             output, seconds = meter.timed(partial(method, [image], case.name))
             row = {"case": case.name, "contrast": contrast}
-            rows += _rows(row, "cascade", output.labels, output.entropy, case, names, seconds)
+            rows += _rows(row, output, case, names, [label.index for label in chosen], seconds)
             if options.keep:
                 images.write_image(output.labels, path.with_name(f"labels_{path.name}"))
             if options.window:
@@ -135,13 +140,13 @@ def run(options: argparse.Namespace) -> list[Row]:
 
 
 def _rows(
-    row: Row, method: str, found: sitk.Image, entropy: sitk.Image, case: Case,
-    names: Mapping[int, str], seconds: float,
+    row: Row, output: Output, case: Case, names: Mapping[int, str], learned: Sequence[int],
+    seconds: float,
 ) -> list[Row]:  # fmt: skip
-    values = dict(measures(found, entropy, case.labels, names))
+    values = dict(measures(output.labels, output.entropy, case.labels, names, learned))
     dice = [value for name, value in values.items() if name.startswith("Dice")]
     values |= {"mean Dice": float(np.mean(dice)), "seconds": seconds, "peak MB": meter.peak_mb()}
-    return [{**row, "method": method, "measure": key, "value": v} for key, v in values.items()]
+    return [{**row, "method": "cascade", "measure": key, "value": v} for key, v in values.items()]
 
 
 def _say(rows: Sequence[Row], row: Row) -> None:
