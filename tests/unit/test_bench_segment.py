@@ -16,7 +16,7 @@ import yaml
 from pipeline.errors import Exit, VoxelwayError
 from tests.benchmarks import launch
 from tests.benchmarks.segment import __main__ as bench_main
-from tests.benchmarks.segment import bench, cases, peers
+from tests.benchmarks.segment import bench, cases, drawn, peers
 from tests.benchmarks.segment.table import mean_dice, table
 
 
@@ -198,3 +198,18 @@ def test_table_by_hand() -> None:
     assert "| a | 2 | 0.700 ± 1.271 | 0.600 | 0.650 ± 0.635 |" in lines[2]
     assert "| 60 |" in lines[2] and "2.00 ± 12.71" in lines[2]
     assert lines[3].startswith("| b | 0 | ")
+
+
+def test_a_label_without_a_dice_is_no_error_where_it_is_right() -> None:
+    # ten voxels of fluid (24), ten of a structure (2), of which one, the least sure, is missed
+    truth = np.repeat([24, 2], 10).reshape(1, 1, 20).astype(np.uint16)
+    found, unsure = truth.copy(), np.full(truth.shape, 0.1, np.float32)
+    found[0, 0, 10], unsure[0, 0, 10:12] = 24, (0.9, 0.8)
+    labels, entropy, known = (sitk.GetImageFromArray(one) for one in (found, unsure, truth))
+    told = dict(drawn.measures(labels, entropy, known, {2: "part"}, [2, 24]))
+    # 2 · 9 / (9 + 10); the tenth that is most unsure are two voxels of twenty
+    assert told["Dice of part"] == pytest.approx(18 / 19)
+    assert told["errors in the most uncertain tenth"] == 1.0
+    unsure[0, 0, 10] = 0.05
+    told = dict(drawn.measures(labels, sitk.GetImageFromArray(unsure), known, {2: "part"}, [2, 24]))
+    assert told["errors in the most uncertain tenth"] == 0.0
