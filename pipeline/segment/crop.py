@@ -22,6 +22,21 @@ class Box:
     index: Triple
     size: Triple
 
+    @classmethod
+    def of(cls, slices: tuple[slice, slice, slice]) -> Box:
+        """From slices along z, y, x with a start and a stop."""
+        z, y, x = slices
+        return cls(
+            (x.start, y.start, z.start),
+            (x.stop - x.start, y.stop - y.start, z.stop - z.start),
+        )
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Of an array along z, y, x."""
+        x, y, z = (slice(a, a + n) for a, n in zip(self.index, self.size, strict=True))
+        return z, y, x
+
     @property
     def fact(self) -> dict[str, list[int]]:
         """For a sidecar."""

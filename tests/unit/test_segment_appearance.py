@@ -13,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
-from torch import Tensor
 
 from pipeline.bundles import read_bundle
 from pipeline.errors import VoxelwayError
 from pipeline.segment import train
 from pipeline.segment.cascade import appearance, borders, memory
 from pipeline.segment.cascade import plan as plans
+from pipeline.segment.cascade.boxed import Boxed
 from pipeline.segment.cascade.plan import Appearance, CascadePlan
 from pipeline.segment.cascade.run import Cascade, Found, Options
 from tests.unit.cascade_cases import Fake, Halves, Nearest, brick, level, picture, plan
@@ -40,11 +40,16 @@ def nested(edge: int = 32) -> np.ndarray:
     return np.select([radius < 0.25 * edge, radius < 0.4 * edge], [2, 1])
 
 
-def blurred(truth: np.ndarray, shift: int = 0, width: float = 2.0) -> Tensor:
+def blurred(truth: np.ndarray, shift: int = 0, width: float = 2.0) -> Boxed:
     """What a network might say: everything a little off and not sharp."""
     moved = np.roll(truth, shift, axis=2)
     shares = [ndimage.gaussian_filter((moved == k).astype(np.float32), width) for k in range(3)]
-    return torch.from_numpy(np.stack(shares))
+    return Boxed.of(torch.from_numpy(np.stack(shares)), 0.01)
+
+
+def again(given: Boxed) -> Boxed:
+    """A copy: what is refined is overwritten."""
+    return given.like([one.clone() for one in given.values])
 
 
 def drawn(truth: np.ndarray, levels: tuple[float, ...], noise: float = 0.02) -> np.ndarray:
@@ -52,12 +57,12 @@ def drawn(truth: np.ndarray, levels: tuple[float, ...], noise: float = 0.02) -> 
     return values.astype(np.float32)
 
 
-def labelled(prior: Tensor, image: np.ndarray, biased: bool = False, **over: Any) -> np.ndarray:
+def labelled(prior: Boxed, image: np.ndarray, biased: bool = False, **over: Any) -> np.ndarray:
     given = {"spacing": ISOTROPIC, "tissues": ["", ""], **over}
     found, _ = appearance.refined(
-        prior.clone(), torch.from_numpy(image)[None], given["spacing"], given["tissues"], biased
+        again(prior), torch.from_numpy(image)[None], given["spacing"], given["tissues"], biased
     )
-    return found.argmax(dim=0).numpy()
+    return found.dense().argmax(dim=0).numpy()
 
 
 def wrong(found: np.ndarray, truth: np.ndarray) -> float:
@@ -68,7 +73,7 @@ def wrong(found: np.ndarray, truth: np.ndarray) -> float:
 def test_borders_are_where_the_image_shows_them_in_any_contrast(levels: tuple[float, ...]) -> None:
     truth = nested()
     prior = blurred(truth, shift=1)
-    before = wrong(prior.argmax(dim=0).numpy(), truth)
+    before = wrong(prior.dense().argmax(dim=0).numpy(), truth)
     after = wrong(labelled(prior, drawn(truth, levels)), truth)
     assert before > 0.02 and after < 0.001
 
@@ -77,7 +82,7 @@ def test_an_image_that_shows_nothing_leaves_the_borders() -> None:
     truth = nested()
     prior = blurred(truth)
     flat = drawn(truth, (0.5, 0.5, 0.5))
-    assert wrong(labelled(prior, flat), prior.argmax(dim=0).numpy()) < 0.01
+    assert wrong(labelled(prior, flat), prior.dense().argmax(dim=0).numpy()) < 0.01
 
 
 def test_a_bias_field_is_told_from_what_structures_look_like() -> None:
@@ -98,33 +103,45 @@ def test_two_channels_tell_more_than_one() -> None:
     two = drawn(truth, (0.5, 0.5, 0.9), noise=0.05)
     prior = blurred(truth, shift=1)
     pair = torch.from_numpy(np.stack([one, two]))
-    found, look = appearance.refined(prior.clone(), pair, ISOTROPIC, ["", ""], False)
+    found, look = appearance.refined(again(prior), pair, ISOTROPIC, ["", ""], False)
     assert look.mean.shape == (2, 2)
-    both = wrong(found.argmax(dim=0).numpy(), truth)
+    both = wrong(found.dense().argmax(dim=0).numpy(), truth)
     alone = min(wrong(labelled(prior, image), truth) for image in (one, two))
     assert both < 0.005 and both < 0.5 * alone
 
 
 def test_neighbours_count_by_their_distance() -> None:
-    shares = torch.zeros(1, 3, 3, 3)
-    shares[0, 1, 1, 1] = 1.0
-    found = appearance._neighbours(shares, (2.0, 1.0, 1.0))[0]
+    share, found = torch.zeros(3, 3, 3), torch.zeros(3, 3, 3)
+    share[1, 1, 1] = 1.0
+    appearance._add_neighbours(found, share, (2.0, 1.0, 1.0))
     assert float(found[1, 1, 0]) == pytest.approx(appearance.NEIGHBOUR)
     assert float(found[0, 1, 1]) == pytest.approx(appearance.NEIGHBOUR / 2)
     assert float(found[1, 1, 1]) == 0.0 and float(found[0, 0, 1]) == 0.0
     # a voxel amid its like has two neighbours along each axis
-    amid = appearance._neighbours(torch.ones(1, 3, 3, 3), (2.0, 1.0, 1.0))[0, 1, 1, 1]
-    assert float(amid) == pytest.approx(appearance.NEIGHBOUR * (1 + 2 + 2))
+    full = torch.zeros(3, 3, 3)
+    appearance._add_neighbours(full, torch.ones(3, 3, 3), (2.0, 1.0, 1.0))
+    assert float(full[1, 1, 1]) == pytest.approx(appearance.NEIGHBOUR * (1 + 2 + 2))
 
 
 def test_the_first_look_is_of_the_sure_voxels() -> None:
     # nine voxels surely of the class at 0.2 to 0.4, a hundred that hardly are at 0.9
     values = torch.cat([torch.linspace(0.2, 0.4, 9), torch.full((100,), 0.9), torch.tensor([1.0])])
-    weights = torch.cat([torch.full((9,), 0.9), torch.full((101,), 0.3)])[None]
+    weights = torch.cat([torch.full((9,), 0.9), torch.full((101,), 0.3)])
     mean, variance = appearance._medians(values[None], weights**appearance.SURE)
-    assert float(mean[0, 0]) == pytest.approx(0.3, abs=0.002)
+    assert float(mean[0]) == pytest.approx(0.3, abs=0.002)
     # the median distance from 0.3 of 0.2, 0.225, … 0.4 is 0.05
-    assert float(variance[0, 0]) == pytest.approx((1.4826 * 0.05) ** 2, rel=0.1)
+    assert float(variance[0]) == pytest.approx((1.4826 * 0.05) ** 2, rel=0.1)
+
+
+def test_a_bias_field_is_the_sum_of_its_terms() -> None:
+    field = torch.zeros(1, 4, 4, 4)
+    field[0, 0, 0, 0], field[0, 1, 0, 2], field[0, 0, 1, 0] = 1.0, 0.2, -0.1
+    z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in (3, 4, 5)), indexing="ij")
+    wanted = 1.0 + 0.2 * z * x**2 - 0.1 * y
+    assert appearance._bias((3, 4, 5), field)[0].numpy() == pytest.approx(wanted.numpy(), abs=1e-6)
+    powers, terms = appearance._powers((3, 4, 5), 1)
+    kept = field[0, *powers.T] @ terms
+    assert kept.numpy() == pytest.approx(wanted.flatten().numpy(), abs=1e-6)
 
 
 def test_few_voxels_are_judged_by_what_looks_alike() -> None:
@@ -133,7 +150,7 @@ def test_few_voxels_are_judged_by_what_looks_alike() -> None:
     image = torch.zeros(1, 1, 1, 1200)
     image[..., :1000], image[..., 1000:1100], image[..., 1100:] = 0.5, 0.8, 0.2
     alike = appearance._alike(["grey", "grey", ""])
-    look = appearance._looks(image, shares, None, alike, voxel=1.0, held=300.0)
+    look = appearance._looks(image, Boxed.of(shares, 0.0), None, alike, voxel=1.0, held=300.0)
     mean = look.mean[0].tolist()
     # (1000 · 0.5 + 100 · 0.8) / 1100 = 0.5273; (100 · 0.8 + 300 · 0.5273) / 400 = 0.5955
     assert mean[1] == pytest.approx(0.5955, abs=0.002)
@@ -161,7 +178,9 @@ def test_shares_are_shares_whatever_is_given(seed: int, biased: bool, constant: 
     image = torch.from_numpy(rng.random((1, 5, 9, 7)).astype(np.float32))
     if constant:
         image[:] = 0.5
-    found, look = appearance.refined(prior, image, (3.0, 1.0, 1.0), ["a", "a", ""], biased)
+    given = Boxed.of(prior, 0.3)
+    boxed, look = appearance.refined(given, image, (3.0, 1.0, 1.0), ["a", "a", ""], biased)
+    found = boxed.dense()
     assert torch.isfinite(found).all() and bool((found >= 0).all())
     assert found.sum(dim=0).numpy() == pytest.approx(np.ones((5, 9, 7)), abs=1e-4)
     assert torch.isfinite(look.mean).all() and bool((look.variance > 0).all())
@@ -314,7 +333,7 @@ def test_a_level_inside_of_another_is_refused() -> None:
 
 def test_validation_cases_are_drawn_again_too() -> None:
     truth = nested()
-    share, image = blurred(truth, shift=1).numpy(), drawn(truth, (0.05, 0.5, 0.8))
+    share, image = blurred(truth, shift=1).dense().numpy(), drawn(truth, (0.05, 0.5, 0.8))
     small = level("fine", [[1], [3]], spacing=ISOTROPIC)
     found = borders.on_level(share, ((image - 0.5) / 0.3)[None], small, Appearance())
     assert wrong(found.argmax(axis=0), truth) < 0.002 < wrong(share.argmax(axis=0), truth)

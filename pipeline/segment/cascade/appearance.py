@@ -11,14 +11,17 @@ and weights against voxels that no class explains are of the same papers' model 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from pipeline.segment.cascade.boxed import Boxed, softmax
 
 #: Rounds of EM on a part of the voxels, and of the mean field on all of them.
 ROUNDS, SWEEPS = 8, 3
@@ -44,8 +47,6 @@ FINE = 1024
 #: Order of the polynomial of the bias field, its limits, and the part of the lattice it is fitted
 #: on: every second voxel along each axis.
 ORDER, LIMITS, THIN = 3, (0.3, 3.0), 2
-#: Voxels along the first axis that are looked at together: memory for all classes of some slices.
-SLAB = 16
 #: Smallest variance.
 TINY = 1e-6
 
@@ -68,78 +69,77 @@ class Look:
     density: Tensor
     volume: Tensor
 
-    def likely(self, image: Tensor) -> Tensor:
-        """Log-density (1 + K, Z, Y, X) of voxels (C, Z, Y, X); first the background's."""
-        result = image.new_zeros((1 + self.mean.shape[1], *image.shape[1:]))
-        for values, mean, variance, (low, high), density in zip(
-            image, self.mean, self.variance, self.edges, self.density, strict=True
+    def add_background(self, score: Tensor, image: Tensor) -> None:
+        """Add the log-density of the background to scores (Z, Y, X) of voxels (C, Z, Y, X)."""
+        for values, (low, high), density in zip(image, self.edges, self.density, strict=True):
+            score += torch.log(density)[_bins(values, low, high, BINS)]
+
+    def add_class(self, score: Tensor, image: Tensor, number: int) -> None:
+        """Add the log-density of class ``number``, from 0, to the scores of its box."""
+        for values, mean, variance in zip(
+            image, self.mean[:, number], self.variance[:, number], strict=True
         ):
-            result[0] += torch.log(density)[_bins(values, low, high, BINS)]
-            for number in range(len(mean)):
-                spread = float(variance[number])
-                distance = (values - mean[number]).square_().mul_(-0.5 / spread)
-                result[1 + number] += distance.sub_(0.5 * math.log(2 * math.pi * spread))
-        return result
+            spread = float(variance)
+            score += (values - mean).square_().mul_(-0.5 / spread)
+            score -= 0.5 * math.log(2 * math.pi * spread)
 
 
 def refined(
-    prior: Tensor,
+    prior: Boxed,
     image: Tensor,
     spacing: Sequence[float],
     tissues: Sequence[str],
     biased: bool,
-) -> tuple[Tensor, Look]:
+) -> tuple[Boxed, Look]:
     """Posterior of the classes given the image.
 
     Args:
-        prior: (1 + K, Z, Y, X), the background first; need not sum to 1. It is overwritten.
+        prior: of K classes; need not sum to 1. It is overwritten.
         image: (C, Z, Y, X), scaled to about 0 to 1 in the structures.
         spacing: mm along z, y, x.
         tissues: of each of the K classes: those of one name look alike, as far as few voxels tell.
         biased: whether a multiplicative bias field is fitted; for images above 0.
 
     Returns:
-        (1 + K, Z, Y, X), sums to 1, and what the classes look like without the bias field.
+        The posterior, whose sum is 1, and what the classes look like without the bias field.
     """
-    told = prior.add_(FLOOR)
-    told = told.div_(told.sum(dim=0, keepdim=True)).log_()
+    total = prior.sum() + FLOOR * len(prior.boxes)
+    told = prior.like([one.add_(FLOOR).div_(total[box]).log_() for box, one in prior])
     steps = [max(1, round(LATTICE / length)) for length in spacing]
     part = tuple(slice(None, None, step) for step in steps)
     few = [length * step for length, step in zip(spacing, steps, strict=True)]
-    look, field = _fitted(told[:, *part], image[:, *part], few, _alike(tissues), biased)
+    look, field = _fitted(told.part(steps), image[:, *part], few, _alike(tissues), biased)
     clean = image / _bias(image.shape[1:], field) if biased else image
-    result = torch.empty_like(told)
-    for slab in _slabs(told):
-        result[:, slab] = torch.softmax(told[:, slab] + look.likely(clean[:, slab]), dim=0)
-    for _ in range(SWEEPS):
-        _sweep(result, told, clean, look, spacing)
-    return result, look
+    shares: Boxed | None = None
+    for _ in range(1 + SWEEPS):
+        shares = _expected(told, clean, look, shares, spacing)
+    assert shares is not None
+    return shares, look
 
 
 def _fitted(
-    told: Tensor, image: Tensor, spacing: Sequence[float], alike: Tensor, biased: bool
+    told: Boxed, image: Tensor, spacing: Sequence[float], alike: Tensor, biased: bool
 ) -> tuple[Look, Tensor]:
     """EM on a lattice of the voxels: the look of the classes and the bias field's coefficients."""
     voxel = float(np.prod(spacing))
-    shares = torch.softmax(told, dim=0)
-    field = image.new_zeros((len(image), _terms(ORDER)))
-    field[:, 0] = 1.0
-    basis = _polynomials(image.shape[1:])
+    shares = softmax(told.like([one.clone() for one in told.values]))
+    field = image.new_zeros((len(image), *(ORDER + 1,) * 3))
+    field[:, 0, 0, 0] = 1.0
     look: Look | None = None
     for number in range(ROUNDS):
-        clean = image / torch.tensordot(field, basis, 1).clamp(*LIMITS) if biased else image
+        clean = image / _bias(image.shape[1:], field) if biased else image
         strong, weak = HELD
         held = strong * (weak / strong) ** (number / max(1, ROUNDS - 1))
         look = _looks(clean, shares, look, alike, voxel, held)
-        shares = _expected(told, look.likely(clean), shares, spacing)
+        shares = _expected(told, clean, look, shares, spacing)
         if biased:
-            field = _settled(image, shares, look, basis)
+            field = _settled(image, shares, look)
     assert look is not None
     return look, field
 
 
 def _looks(
-    image: Tensor, shares: Tensor, before: Look | None, alike: Tensor, voxel: float, held: float
+    image: Tensor, shares: Boxed, before: Look | None, alike: Tensor, voxel: float, held: float
 ) -> Look:
     """The M step: moments of the classes, held by those of their tissue; the background's density.
 
@@ -147,41 +147,44 @@ def _looks(
         alike: (K, K), 1 for classes of one tissue.
         held: volume with which they hold each other, mm3.
     """
-    flat = image.flatten(1)
-    weights = shares[1:].flatten(1)
-    if before is None:
-        weights = weights**SURE
-        mean, own = _medians(flat, weights)
-    else:
-        mean, own = _moments(flat, weights, before)
-    volume = weights.sum(dim=1).clamp_min(1e-3) * voxel
+    found = []
+    for number, (box, share) in enumerate(list(shares)[1:]):
+        values, weight = image[:, *box].flatten(1), share.flatten()
+        if before is None:
+            found.append(_medians(values, weight**SURE))
+        else:
+            found.append(
+                _moments(values, weight, before.mean[:, number], before.variance[:, number])
+            )
+    mean, own = (torch.stack([one[n] for one in found], dim=1) for n in (0, 1))
+    counts = [share.sum() if before is not None else (share**SURE).sum() for _, share in shares]
+    volume = torch.stack(counts[1:]).clamp_min(1e-3) * voxel
     common = ((volume * mean) @ alike) / (alike @ volume)
     mean = (volume * mean + held * common) / (volume + held)
     usual = torch.log(own).median(dim=1, keepdim=True).values
     slow = STEADY * held
     variance = torch.exp((volume * torch.log(own) + slow * usual) / (volume + slow))
+    flat, outside = image.flatten(1), shares.values[0].flatten()
     edges = torch.stack([flat.amin(dim=1), flat.amax(dim=1)], dim=1)
-    outside = shares[0].flatten()
     density = torch.stack(
         [_histogram(values, outside, *ends) for values, ends in zip(flat, edges, strict=True)]
     )
     return Look(mean, variance, edges, density, volume)
 
 
-def _medians(flat: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted medians (C, K) and the variances that go with the median deviations from them."""
-    mean = flat.new_zeros((len(flat), len(weights)))
-    own = torch.full_like(mean, FLOOR)
+def _medians(flat: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted medians (C,) of one class and the variances of the median deviations from them."""
+    mean, own = flat.new_zeros(len(flat)), flat.new_full((len(flat),), FLOOR)
     for channel, values in enumerate(flat):
+        if not len(values):
+            continue
         low, high = values.min(), values.max()
-        places = _bins(values, low, high, FINE)
         centres = low + (high - low) * (torch.arange(FINE) + 0.5) / FINE
-        for number, weight in enumerate(weights):
-            counts = torch.bincount(places, weight, minlength=FINE).to(flat.dtype)
-            mean[channel, number] = _median(centres, counts)
-            apart = (centres - mean[channel, number]).abs()
-            # 1.4826: from a median absolute deviation to a standard deviation
-            own[channel, number] += (1.4826 * _median(apart, counts)) ** 2
+        counts = torch.bincount(_bins(values, low, high, FINE), weight, minlength=FINE)
+        mean[channel] = _median(centres, counts.to(flat.dtype))
+        apart = (centres - mean[channel]).abs()
+        # 1.4826: from a median absolute deviation to a standard deviation
+        own[channel] += (1.4826 * _median(apart, counts.to(flat.dtype))) ** 2
     return mean, own
 
 
@@ -191,18 +194,14 @@ def _median(values: Tensor, counts: Tensor) -> Tensor:
     return values[order][int(torch.searchsorted(sums, 0.5 * sums[-1]).clamp_max(len(values) - 1))]
 
 
-def _moments(flat: Tensor, weights: Tensor, before: Look) -> tuple[Tensor, Tensor]:
-    """Means and variances (C, K); voxels far from what a class looked like before weigh less."""
-    mean, own = torch.empty_like(before.mean), torch.empty_like(before.variance)
-    edge = math.exp(-0.5 * FAR**2)
-    for number, weight in enumerate(weights):
-        apart = (flat - before.mean[:, number, None]).square_() / before.variance[:, number, None]
-        shape = torch.exp(-0.5 * apart.sum(dim=0))
-        typical = weight * shape / (shape + edge)
-        total = typical.sum() + 1e-6
-        mean[:, number] = (flat @ typical) / total
-        apart = (flat - mean[:, number, None]).square_()
-        own[:, number] = (apart @ typical) / total
+def _moments(flat: Tensor, weight: Tensor, before: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and variances (C,) of one class; voxels far from its look before weigh less."""
+    apart = (flat - before[:, None]).square_().div_(spread[:, None])
+    shape = torch.exp(-0.5 * apart.sum(dim=0))
+    typical = weight * shape / (shape + math.exp(-0.5 * FAR**2))
+    total = typical.sum() + 1e-6
+    mean = (flat @ typical) / total
+    own = ((flat - mean[:, None]).square_() @ typical) / total
     return mean, own.clamp_min(TINY) + FLOOR
 
 
@@ -219,39 +218,29 @@ def _bins(values: Tensor, low: Tensor, high: Tensor, count: int) -> Tensor:
     return ((values - low) / width).long().clamp_(0, count - 1)
 
 
-def _expected(told: Tensor, likely: Tensor, shares: Tensor, spacing: Sequence[float]) -> Tensor:
-    """The E step: posterior of every voxel by its prior, its look and its neighbours."""
-    return torch.softmax(likely.add_(told).add_(_neighbours(shares, spacing)), dim=0)
+def _expected(
+    told: Boxed, image: Tensor, look: Look, shares: Boxed | None, spacing: Sequence[float]
+) -> Boxed:
+    """The E step: posterior of every voxel by its prior, its look and, if known, its neighbours."""
+    scores = told.like([one.clone() for one in told.values])
+    look.add_background(scores.values[0], image)
+    for number, (box, score) in enumerate(list(scores)[1:]):
+        look.add_class(score, image[:, *box], number)
+    if shares is not None:
+        for score, share in zip(scores.values, shares.values, strict=True):
+            _add_neighbours(score, share, spacing)
+    return softmax(scores)
 
 
-def _sweep(
-    result: Tensor, told: Tensor, image: Tensor, look: Look, spacing: Sequence[float]
-) -> None:
-    """One sweep of the mean field over the slices, in place: later ones see the earlier ones."""
-    last = told.shape[1]
-    for slab in _slabs(told):
-        first, end = max(0, slab.start - 1), min(last, slab.stop + 1)
-        near = _neighbours(result[:, first:end], spacing)
-        inner = near[:, slab.start - first : slab.stop - first]
-        scores = look.likely(image[:, slab]).add_(told[:, slab]).add_(inner)
-        result[:, slab] = torch.softmax(scores, dim=0)
-
-
-def _slabs(values: Tensor) -> Iterator[slice]:
-    count = values.shape[1]
-    return (slice(start, min(start + SLAB, count)) for start in range(0, count, SLAB))
-
-
-def _neighbours(shares: Tensor, spacing: Sequence[float]) -> Tensor:
-    """Sum over the six face neighbours times :data:`NEIGHBOUR`; farther ones count less."""
-    result = torch.zeros_like(shares)
-    for axis, length in enumerate(spacing, start=1):
-        strength = NEIGHBOUR * min(spacing) / length
-        count = shares.shape[axis] - 1
-        for here, there in ((0, 1), (1, 0)):
-            own, other = result.narrow(axis, here, count), shares.narrow(axis, there, count)
-            own.add_(other, alpha=strength)
-    return result
+def _add_neighbours(score: Tensor, share: Tensor, spacing: Sequence[float]) -> None:
+    """Add the face neighbours' shares times :data:`NEIGHBOUR`; farther ones count less."""
+    for axis, length in enumerate(spacing):
+        count = share.shape[axis] - 1
+        if count > 0:
+            strength = NEIGHBOUR * min(spacing) / length
+            for here, there in ((0, 1), (1, 0)):
+                own, other = score.narrow(axis, here, count), share.narrow(axis, there, count)
+                own.add_(other, alpha=strength)
 
 
 def _alike(tissues: Sequence[str]) -> Tensor:
@@ -263,47 +252,49 @@ def _alike(tissues: Sequence[str]) -> Tensor:
     return torch.tensor(rows)
 
 
-def _settled(image: Tensor, shares: Tensor, look: Look, basis: Tensor) -> Tensor:
-    """Coefficients (C, T) of the bias field, by weighted least squares inside the structures."""
-    part = (slice(None), *(slice(None, None, THIN) for _ in range(3)))
-    inner = shares[part][1:].flatten(1)
-    terms = basis[part].flatten(1)
-    found = []
-    for values, mean, variance in zip(
-        image[part].flatten(1), look.mean, look.variance, strict=True
-    ):
-        certainty = (inner / variance[:, None]).sum(dim=0)
-        expected = (inner * (mean / variance)[:, None]).sum(dim=0) / certainty.clamp_min(TINY)
-        weight = certainty * (inner.sum(dim=0) > 0.5)
-        rows = (terms * expected).double()
+def _settled(image: Tensor, shares: Boxed, look: Look) -> Tensor:
+    """Coefficients of the bias field, by weighted least squares inside the structures."""
+    thin = shares.part((THIN,) * 3)
+    part = (slice(None), *(slice(None, None, THIN),) * 3)
+    powers, terms = _powers(image.shape[1:], THIN)
+    inner = (thin.sum() - thin.values[0]).flatten()
+    found = image.new_zeros((len(image), *(ORDER + 1,) * 3))
+    for channel, values in enumerate(image[part].flatten(1)):
+        certainty, expected = torch.zeros(thin.shape), torch.zeros(thin.shape)
+        for number, (box, share) in enumerate(list(thin)[1:]):
+            sure = share / look.variance[channel, number]
+            certainty[box] += sure
+            expected[box] += sure * look.mean[channel, number]
+        weight = certainty.flatten() * (inner > 0.5)
+        rows = (terms * (expected / certainty.clamp_min(TINY)).flatten()).double()
         pulled = rows * weight.double()
         normal = pulled @ rows.T
         ridge = 1e-6 * float(normal.diagonal().mean()) + TINY
         square = normal + ridge * torch.eye(len(normal), dtype=normal.dtype)
-        found.append(torch.linalg.solve(square, pulled @ values.double()).to(image.dtype))
-    return torch.stack(found)
+        solved = torch.linalg.solve(square, pulled @ values.double()).to(image.dtype)
+        i, j, k = powers.T
+        found[channel, i, j, k] = solved
+    return found
 
 
 def _bias(shape: Sequence[int], field: Tensor) -> Tensor:
-    """The bias field (C, Z, Y, X) of coefficients (C, T)."""
-    result = field.new_zeros((len(field), *shape))
-    for number, term in enumerate(_each_polynomial(shape)):
-        result += field[:, number, None, None, None] * term
-    return result.clamp_(*LIMITS)
+    """The bias field (C, Z, Y, X) of coefficients (C, 4, 4, 4): of each power of z, y and x."""
+    z, y, x = (_line(size, 1) for size in shape)
+    found = torch.einsum("cijk,kx->cijx", field, x)
+    found = torch.einsum("cijx,jy->ciyx", found, y)
+    return torch.einsum("ciyx,iz->czyx", found, z).clamp_(*LIMITS)
 
 
-def _polynomials(shape: Sequence[int]) -> Tensor:
-    return torch.stack(list(_each_polynomial(shape)))
+def _line(size: int, step: int) -> Tensor:
+    """Powers (4, n) of every ``step``-th coordinate of an axis, which go from -1 to 1."""
+    places = torch.linspace(-1, 1, size)[::step]
+    return torch.stack([places**power for power in range(ORDER + 1)])
 
 
-def _terms(order: int) -> int:
-    return math.comb(order + 3, 3)
-
-
-def _each_polynomial(shape: Sequence[int]) -> Iterator[Tensor]:
-    """Products (Z, Y, X) of powers of the coordinates, -1 to 1, the constant first."""
-    z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
-    for i in range(ORDER + 1):
-        for j in range(ORDER + 1 - i):
-            for k in range(ORDER + 1 - i - j):
-                yield z**i * y**j * x**k
+def _powers(shape: Sequence[int], step: int) -> tuple[Tensor, Tensor]:
+    """Powers (T, 3) of the terms up to :data:`ORDER`, and the terms (T, N) at the voxels."""
+    every = itertools.product(range(ORDER + 1), repeat=3)
+    powers = [one for one in every if sum(one) <= ORDER]
+    z, y, x = (_line(size, step) for size in shape)
+    terms = [(z[i][:, None, None] * y[j][:, None] * x[k]).flatten() for i, j, k in powers]
+    return torch.tensor(powers), torch.stack(terms)

@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from pipeline import images
 from pipeline.segment import crop
-from pipeline.segment.cascade import appearance, memory, space, uncertainty, volume
+from pipeline.segment.cascade import appearance, boxed, memory, space, uncertainty, volume
+from pipeline.segment.cascade.boxed import Boxed
 from pipeline.segment.cascade.plan import Appearance, Level
 from pipeline.segment.cascade.volume import Floats
 
@@ -35,7 +36,9 @@ TOP, BOTTOM = 99.0, 1.0
 #: Share of the voxels inside at or below 0 up to which 0 means no signal, and a bias field is a
 #: factor.
 DARK = 0.01
-#: Bytes a voxel and class: the prior, the posterior and what a lattice of them takes.
+#: The box of a class holds where its smoothed posterior is above this, and so many mm around.
+LEAST, RIM = 0.01, 4.0
+#: Bytes a voxel and class: the prior, the posterior, what boxes of them and a lattice take.
 BYTES = 4 * 3
 
 
@@ -59,17 +62,18 @@ def redrawn(
     told = f"Drawing borders on {' x '.join(str(n) for n in size)} voxels"
     memory.ask(BYTES * last.level.channels * float(np.prod(size)), torch.device("cpu"), told, where)
     values = tuple(images.array(volume.onto(image, grid)) for image in channels)
-    prior = _prior(last.posterior, last.grid, grid)
-    scaled = [_scaled(one, prior[0] < 0.5) for one in values]
+    prior = _prior(last.posterior, last.grid, grid, where)
+    inside = prior.values[0].numpy() < 0.5
+    scaled = [_scaled(one, inside) for one in values]
     biased = all(scale.factor for _, scale in scaled)
     posterior, look = appearance.refined(
-        torch.from_numpy(prior),
+        prior,
         torch.from_numpy(np.stack([image for image, _ in scaled])),
         grid.GetSpacing()[::-1],
         groups(last.level, alike),
         biased,
     )
-    share = posterior.numpy()
+    share = posterior.dense().numpy()
     side = None
     if last.level.split:
         sums = volume.places(before.posterior, before.level, last.level, before.side)
@@ -103,10 +107,10 @@ def on_level(share: Floats, image: Floats, level: Level, alike: Appearance) -> F
     spacing = level.spacing[::-1]
     scaled = np.stack([_scaled(one, share[0] < 0.5)[0] for one in image])
     posterior, _ = appearance.refined(
-        torch.from_numpy(_smoothed(share, spacing)), torch.from_numpy(scaled), spacing,
-        groups(level, alike), biased=False,
+        Boxed.of(torch.from_numpy(_smoothed(share, spacing)), LEAST, RIM / min(spacing)),
+        torch.from_numpy(scaled), spacing, groups(level, alike), biased=False,
     )  # fmt: skip
-    return np.asarray(posterior.numpy())
+    return np.asarray(posterior.dense().numpy())
 
 
 def groups(level: Level, alike: Appearance) -> list[str]:
@@ -147,12 +151,26 @@ def _grid(image: sitk.Image, own: sitk.Image, where: str) -> sitk.Image:
     return images.spaced_grid(part, (x, y, z))
 
 
-def _prior(posterior: Floats, own: sitk.Image, grid: sitk.Image) -> Floats:
+def _prior(posterior: Floats, own: sitk.Image, grid: sitk.Image, where: str) -> Boxed:
+    """The smoothed posterior on a grid, each class in its box."""
     smooth = _smoothed(posterior, own.GetSpacing()[::-1])
     # what lies beyond the level's box is background
-    return np.stack(
-        [space.linear(one, own, grid, outside=float(not n)) for n, one in enumerate(smooth)]
-    )
+    background = space.linear(smooth[0], own, grid, outside=1.0)
+    shape = background.shape
+    boxes, values = [boxed.whole(shape)], [torch.from_numpy(background)]
+    for one in smooth[1:]:
+        near = boxed.around(torch.from_numpy(one > LEAST))
+        if near[0].stop == 0:
+            boxes.append(near)
+            values.append(torch.zeros((0, 0, 0)))
+            continue
+        piece = crop.enlarged(crop.Box.of(near), own, RIM).cut(images.like(one, own))
+        place = crop.of_grid(piece, grid, where)
+        share = space.linear(images.array(piece), piece, place.cut(grid))
+        boxes.append(place.slices)
+        values.append(torch.from_numpy(share))
+    z, y, x = shape
+    return Boxed((z, y, x), tuple(boxes), tuple(values))
 
 
 def _smoothed(posterior: Floats, spacing: Sequence[float]) -> Floats:
