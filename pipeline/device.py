@@ -1,16 +1,28 @@
-"""Where a network runs: the GPU that is visible, the CPU where none was asked for."""
+"""Where a network runs, and in which arithmetic: the GPU that is visible, else the CPU."""
 
 from __future__ import annotations
 
 import os
-
-import torch
+from typing import TYPE_CHECKING
 
 from pipeline.errors import VoxelwayError
+
+if TYPE_CHECKING:
+    import torch
 
 #: Set by Slurm in a job that asked for GPUs: their numbers, and how many.
 LISTS = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 COUNTS = ("SLURM_GPUS", "SLURM_GPUS_ON_NODE")
+#: Set to anything, networks are applied in single precision on every device.
+SINGLE = "VOXELWAY_SINGLE_PRECISION"
+
+#: What networks of this process run on, and in which arithmetic if not in single precision.
+_used = {"device": "cpu", "arithmetic": ""}
+
+
+def used() -> str:
+    """For a sidecar, as ``cpu`` or ``NVIDIA H100 80GB HBM3, bfloat16``."""
+    return ", ".join(told for told in _used.values() if told)
 
 
 def choose() -> torch.device:
@@ -20,7 +32,10 @@ def choose() -> torch.device:
         VoxelwayError: E-GPU when the scheduler gave this job a GPU that torch can't see: hours on a
             CPU, at the price of a GPU, are no answer.
     """
+    import torch
+
     if torch.cuda.is_available():
+        _used["device"] = torch.cuda.get_device_name()
         return torch.device("cuda")
     given = next((name for name in LISTS if os.environ.get(name)), "")
     given = given or next((name for name in COUNTS if os.environ.get(name, "0") != "0"), "")
@@ -32,3 +47,28 @@ def choose() -> torch.device:
         )
         raise VoxelwayError("E-GPU", what, hint=hint)
     return torch.device("cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """The arithmetic that a network is applied in: bfloat16 where the device is made for it.
+
+    GPUs from compute capability 8.0 and CPUs with AMX multiply it several times as fast as single
+    precision; other CPUs are slower with it than without.
+    """
+    import torch
+
+    enabled = _made_for_bfloat16(device)
+    _used["arithmetic"] = "bfloat16" if enabled else ""
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _made_for_bfloat16(device: torch.device) -> bool:
+    import torch
+
+    if os.environ.get(SINGLE):
+        return False
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # not part of torch's public interface, the only place where it tells
+    told = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and told is not None and bool(told())

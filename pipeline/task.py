@@ -13,7 +13,7 @@ from typing import Any
 
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline import __version__, files, images
+from pipeline import __version__, device, files, images
 from pipeline.errors import VoxelwayError
 from pipeline.paths import Results, Unit, sidecar
 
@@ -49,7 +49,6 @@ class Task:
     params: Mapping[str, Any]
     code: str = ""
     model: str = ""
-    device: str = "cpu"
     base: Path | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
@@ -111,7 +110,7 @@ class Task:
             "Versions": _versions(),
             "Seconds": round(self.seconds, 2),
             "PeakMemoryMB": peak_memory_mb(),
-            "Device": self.device,
+            "Device": device.used(),
             "Seed": self.params.get("seed", 0),
             "Sha256": {path.name: digest},
             **facts,

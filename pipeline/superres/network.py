@@ -191,8 +191,7 @@ class Network:
 
     @torch.inference_mode()
     def _call(self, image: Tensor, told: Tensor) -> Tensor:
-        half = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with device.autocast(self.device):
             made: Tensor = self.network(image.to(self.device), told.to(self.device))
         return made
 

@@ -14,6 +14,8 @@ def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*device.LISTS, *device.COUNTS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv(device.SINGLE, raising=False)
+    monkeypatch.setattr(device, "_used", {"device": "cpu", "arithmetic": ""})
 
 
 def test_without_a_gpu_and_without_asking_the_cpu() -> None:
@@ -22,7 +24,9 @@ def test_without_a_gpu_and_without_asking_the_cpu() -> None:
 
 def test_a_visible_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU of a test")
     assert device.choose().type == "cuda"
+    assert device.used() == "GPU of a test"
 
 
 @pytest.mark.parametrize("name", (*device.LISTS, *device.COUNTS))
@@ -43,3 +47,26 @@ def test_the_gpu_numbered_zero_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_GPUS", "0")
     with pytest.raises(VoxelwayError, match="E-GPU"):
         device.choose()
+
+
+@pytest.mark.parametrize(
+    ("tiles", "single", "told"),
+    [(True, "", "cpu, bfloat16"), (False, "", "cpu"), (True, "1", "cpu")],
+)
+def test_networks_take_bfloat16_where_the_cpu_is_made_for_it(
+    monkeypatch: pytest.MonkeyPatch, tiles: bool, single: str, told: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    monkeypatch.setenv(device.SINGLE, single)
+    layer, image = torch.nn.Conv3d(1, 2, 3), torch.ones(1, 1, 4, 4, 4)
+    with torch.inference_mode(), device.autocast(torch.device("cpu")):
+        found = layer(image)
+    assert (found.dtype == torch.bfloat16) == told.endswith("bfloat16")
+    assert device.used() == told
+
+
+def test_a_gpu_without_bfloat16_stays_with_single_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    assert not device.autocast(torch.device("cuda"))._enabled

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline import progress
+from pipeline.device import autocast
 from pipeline.restore import tiles
 from pipeline.segment.cascade import memory
 
@@ -96,7 +97,7 @@ def logits(
         network: on the device, in the mode of evaluation; (B, C, Z, Y, X) → a list, finest first.
         values: (B, C, Z, Y, X), scaled, on the CPU.
         route: of :func:`way` for their shape.
-        device: where the network runs; in bfloat16 on a GPU.
+        device: where the network runs; see :func:`pipeline.device.autocast`.
 
     Returns:
         (B, K, Z, Y, X), float32, on the device.
@@ -146,7 +147,7 @@ def _slid(network: nn.Module, values: Tensor, route: Way, device: torch.device) 
 
 def _run(network: nn.Module, values: Tensor, device: torch.device) -> Tensor:
     on_device = values.to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with autocast(device):
         if getattr(network, "dims", 3) == 2:
             found = _slices(network, on_device)
         else:
