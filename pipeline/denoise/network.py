@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,20 @@ class Network:
         self.network = network.to(self.device).eval()
         torch.set_num_threads(threads.count())
 
-    def __call__(self, request: Request) -> Values:
-        """The image without noise, (z, y, x), in its own intensities."""
+    def __call__(self, request: Request, filtered: Values | None = None) -> Values:
+        """The image without noise, (z, y, x), in its own intensities.
+
+        Args:
+            request: of the image.
+            filtered: what another filter made of it, same shape, for networks that start from it.
+        """
         values = images.array(request.image)
         box = around(values != 0, rim=8)
         result = values.copy()
-        result[box] = self._restored(values[box], _level(request, box), request.noise.width)
+        given = [values[box], _level(request, box)]
+        if filtered is not None:
+            given.append(filtered[box])
+        result[box] = self._restored(given, request.noise.width)
         # an emptied background is no measurement: it stays empty
         empty = ndimage.binary_opening(values == 0, np.ones((3, 3, 3), dtype=bool))
         result[empty] = 0.0
@@ -55,8 +64,8 @@ class Network:
             np.maximum(result, 0.0, out=result)
         return result
 
-    def _restored(self, values: Values, level: Values, scale: float) -> Values:
-        both = torch.from_numpy(np.stack([values, level]) / np.float32(scale))
+    def _restored(self, given: Sequence[Values], scale: float) -> Values:
+        both = torch.from_numpy(np.stack(given) / np.float32(scale))
         edge = tiles.fitting(BYTES_PER_VOXEL, 16, TILE, self.device)
         found = tiles.run(self._tile, both, edge, min(OVERLAP, edge // 4))
         return found[0].numpy() * np.float32(scale)
@@ -64,8 +73,8 @@ class Network:
     @torch.inference_mode()
     def _tile(self, both: Tensor) -> Tensor:
         on_device = both.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            found: Tensor = self.network(on_device[:, :1], on_device[:, 1:])
+        with device.autocast(self.device):
+            found: Tensor = self.network(*torch.split(on_device, 1, dim=1))
         return found
 
 

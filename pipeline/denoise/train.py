@@ -16,6 +16,7 @@ from pipeline.denoise.learning import mixture, presets
 from pipeline.denoise.learning.draw import LEVELS, AsMeasured, Training, Validation
 from pipeline.denoise.learning.noise_model import NoiseModel
 from pipeline.denoise.learning.noise_only import BlindSpot, Consensus
+from pipeline.denoise.learning.prefiltered import Judged, Prefiltered
 from pipeline.denoise.learning.presets import Preset
 from pipeline.denoise.learning.recipe import AUTOENCODER, CRITIC, NAME, Supervised
 from pipeline.errors import Exit
@@ -30,6 +31,9 @@ from pipeline.training.plan import Plan
 from pipeline.training.trainer import fit
 
 MODULE = "pipeline.denoise.train"
+#: Architecture that starts from what non-local means left, and how much larger than its patches
+#: the crops are that are filtered, voxels.
+REFINER, MARGIN = "refiner", 16
 
 AnyRecipe = Supervised | Consensus | BlindSpot
 
@@ -113,12 +117,17 @@ def make_samples(
 ) -> tuple[data.SeededSamples, data.SeededSamples]:
     """Patches to train on, without end, and those to validate on."""
     side = int(learning["patch"])
-    judged = Validation(sides[1], int(learning["validation_patch"]))
+    validation = Validation(sides[1], int(learning["validation_patch"]))
+    refines = preset.architecture == REFINER and preset.objective == "supervised"
+    judged = Judged(validation) if refines else validation
     held_out = data.SeededSamples(judged, plan.seed + 1, judged.count)
     if preset.objective != "supervised":
         return data.SeededSamples(AsMeasured(sides[0], side), plan.seed), held_out
-    noise = NoiseModel.of(learning["noise"])
-    drawn = Training(sides[0], side, noise, float(learning["variety"]))
+    noise, variety = NoiseModel.of(learning["noise"]), float(learning["variety"])
+    if not refines:
+        return data.SeededSamples(Training(sides[0], side, noise, variety), plan.seed), held_out
+    crops = Training(sides[0], side + MARGIN, noise, variety)
+    drawn = Prefiltered(crops, int(learning["crops"]), plan.seed, side)
     return data.SeededSamples(drawn, plan.seed), held_out
 
 

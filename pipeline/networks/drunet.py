@@ -79,14 +79,23 @@ class DRUNet(nn.Module):
             image: (B, 1, Z, Y, X) of any shape, robust range about one.
             level: deviation of the noise, same units; (B, 1, Z, Y, X), or (B, 1, 1, 1, 1).
         """
-        shape = image.shape[2:]
         whole = level.expand_as(image)
-        pads = [n for size in reversed(shape) for n in (0, self._missing(size))]
-        padded = functional.pad(image, pads, mode="replicate")
-        small = functional.avg_pool3d(functional.pad(whole, pads, mode="replicate"), 2)
-        noise = to_space(self._predict(_inputs(padded, small)), HALVES)
+        noise = self.predicted(_inputs(self.padded(image), self.pooled(whole)), image.shape[2:])
+        return image - whole * noise
+
+    def padded(self, image: Tensor) -> Tensor:
+        """Up to a shape that the halvings divide; edges are repeated."""
+        pads = [n for size in reversed(image.shape[2:]) for n in (0, self._missing(size))]
+        return functional.pad(image, pads, mode="replicate")
+
+    def pooled(self, level: Tensor) -> Tensor:
+        """The level at half the resolution, of the padded shape."""
+        return functional.avg_pool3d(self.padded(level), 2)
+
+    def predicted(self, inputs: Tensor, shape: Sequence[int]) -> Tensor:
+        """What the network makes of its inputs at half the resolution: (B, 1, Z, Y, X)."""
         z, y, x = shape
-        return image - whole * noise[:, :, :z, :y, :x]
+        return to_space(self._predict(inputs), HALVES)[:, :, :z, :y, :x]
 
     def _missing(self, size: int) -> int:
         """Voxels up to a multiple of the factor, and to the 6 that the local mean needs."""

@@ -21,6 +21,7 @@ from tests.unit import superres_cases
 SMALL: dict[str, dict[str, Any]] = {
     "patch_mixture": {"components": 3},
     "drunet": {"features": [4], "blocks": 1},
+    "refiner": {"features": [4], "blocks": 1},
     "redcnn": {"features": 4},
     "cnn_dae": {"features": [4]},
     "wavelet_resnet": {"features": 4, "blocks": 1},

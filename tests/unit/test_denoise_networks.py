@@ -17,6 +17,7 @@ from pipeline.networks.wavelet_resnet import haar, inverse_haar
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
     "patch_mixture": ("patch_mixture", {"components": 3}),
     "drunet": ("drunet", {"features": [4, 6], "blocks": 1}),
+    "refiner": ("refiner", {"features": [4, 6], "blocks": 1}),
     "redcnn": ("redcnn", {"features": 4}),
     "redcnn 2.5": ("redcnn", {"features": 4, "dimensions": "2.5"}),
     "redcnn 3": ("redcnn", {"features": 4, "dimensions": "3", "kernel": 3}),
@@ -54,7 +55,7 @@ def test_any_shape_comes_back_and_every_weight_has_a_gradient(name: str) -> None
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", ["patch_mixture", "drunet"])
+@pytest.mark.parametrize("name", ["patch_mixture", "drunet", "refiner"])
 def test_without_noise_the_image_comes_back_as_it_is(name: str) -> None:
     image = torch.rand(1, 1, 10, 12, 9)
     assert torch.equal(small(name)(image, level(0.0)), image)
@@ -68,7 +69,7 @@ def test_without_noise_the_image_comes_back_as_it_is(name: str) -> None:
 
 def test_fresh_weights_change_nothing() -> None:
     image = torch.rand(1, 1, 8, 8, 8)
-    for name in ("drunet", "wavelet_resnet"):
+    for name in ("drunet", "refiner", "wavelet_resnet"):
         assert torch.equal(build(*SMALL[name])(image, level(0.1)), image)
 
 

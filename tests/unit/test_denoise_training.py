@@ -43,7 +43,7 @@ def section(folder: Path, method: str, steps: int = 4) -> dict[str, Any]:
     return {
         "method": method,
         "network": {"architecture": "auto", "arguments": SMALL[preset.architecture]},
-        "learning": {"data": [entry], "patch": 16, "validation_patch": 24},
+        "learning": {"data": [entry], "patch": 16, "validation_patch": 24, "crops": 3},
         "training": {"steps": steps, "batch": 2, "warmup": 1, "validate_every": steps},
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,9 +73,9 @@ class Supervised:
         if player == CRITIC:
             assert self.adversary is not None
             with torch.no_grad():
-                restored = networks[NAME](batch["noisy"], batch["level"])
+                restored = restore(networks[NAME], batch)
             return self.adversary.critic(networks[CRITIC], restored, clean)
-        restored = networks[NAME](batch["noisy"], batch["level"])
+        restored = restore(networks[NAME], batch)
         return self._generator(networks, restored, batch)
 
     def _generator(self, networks: Networks, restored: Tensor, batch: Any) -> dict[str, Tensor]:
@@ -96,12 +96,18 @@ class Supervised:
 
     def sample(self, networks: Networks, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Noisy, restored and clean image, (B, 1, Z, Y, X), for pictures."""
-        restored = networks[NAME](batch["noisy"], batch["level"])
+        restored = restore(networks[NAME], batch)
         return batch["noisy"], restored, batch["clean"]
 
     def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
         """PSNR (dB) of the result, and what it is better than the input."""
         return score(networks[NAME], batch)
+
+
+def restore(network: nn.Module, batch: Any) -> Tensor:
+    """What a network makes of a batch; one that refines a filter gets its result, too."""
+    further = [batch["filtered"]] if "filtered" in batch else []
+    return cast(Tensor, network(batch["noisy"], batch["level"], *further))
 
 
 def perceptual(autoencoder: nn.Module, restored: Tensor, target: Tensor) -> Tensor:
@@ -118,7 +124,7 @@ def voxel_weight(batch: Any) -> Tensor:
 
 def score(network: nn.Module, batch: Any) -> dict[str, float]:
     """PSNR (dB) inside the mask, and the gain over the noisy image."""
-    restored = network(batch["noisy"], batch["level"])
+    restored = restore(network, batch)
     after = psnr(restored, batch["clean"], batch["inside"])
     before = psnr(batch["noisy"], batch["clean"], batch["inside"])
     return {"psnr": after, "gain": after - before}

@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from pipeline import images
 from pipeline.denoise import dct, rician
-from pipeline.denoise.noise import around
+from pipeline.denoise.noise import Noise, around
 from pipeline.denoise.request import Method, Request
 
 LEARNED = False
@@ -28,12 +28,14 @@ LEARNED = False
 THRESHOLD, BANDWIDTH = 2.7, 0.4
 #: Voxels that are filtered at a time.
 SLAB = 10_000_000
+#: Half width of the window that is searched, voxels, where the configuration is silent.
+RADIUS = 3
 Volume = NDArray[np.float32]
 
 
 def create(params: Mapping[str, Any], model: Path | None) -> Method:
     """Take the search radius from the configuration."""
-    radius = int(params.get("search_radius", 3))
+    radius = int(params.get("search_radius", RADIUS))
 
     def run(request: Request) -> sitk.Image:
         values = images.array(request.image)
@@ -59,14 +61,20 @@ def _in_slabs(values: Volume, request: Request, radius: int) -> Volume:
     for first in range(0, len(values), planes):
         last = min(len(values), first + planes)
         low, high = max(0, first - reach), min(len(values), last + reach)
-        slab = _denoise(values[low:high], request, radius)
+        slab = denoise(values[low:high], request.noise, request.strength, radius)
         result[first:last] = slab[first - low : last - low]
     return result
 
 
-def _denoise(values: Volume, request: Request, radius: int) -> Volume:
-    """Denoise an array in one piece."""
-    noise, strength = request.noise, request.strength
+def denoise(values: Volume, noise: Noise, strength: float = 1.0, radius: int = RADIUS) -> Volume:
+    """Denoise an array in one piece.
+
+    Args:
+        values: (Z, Y, X).
+        noise: its level and model, in the same units.
+        strength: factor on the level.
+        radius: half width of the window that is searched, voxels.
+    """
     scaled = values.astype(np.float64) / noise.sigma
     if noise.model == "gaussian":
         filtered = _filter(scaled.astype(np.float32), strength, radius)

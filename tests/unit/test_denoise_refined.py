@@ -1,0 +1,131 @@
+"""Non-local means refined by a network: what it starts from, and the samples it learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+
+from pipeline import config, images, methods, networks
+from pipeline.bundles import write_bundle
+from pipeline.denoise.learning.draw import Training, Validation
+from pipeline.denoise.learning.noise_model import NoiseModel
+from pipeline.denoise.learning.prefiltered import Judged, Prefiltered, with_filtered
+from pipeline.denoise.noise import Noise
+from pipeline.denoise.request import Request
+from pipeline.restore.volumes import Volume
+
+from .contract_cases import SMALL
+from .test_restore_parts import ball
+
+STEADY = NoiseModel(largest=0.1, rician=1.0, varying=0.0, none=0.0)
+
+
+def volume() -> Volume:
+    values = images.array(ball(28, 0.0)) / 100
+    return Volume("s/1", "T1w", values, values > 0, (1, 1, 1), 0.0, True, "")
+
+
+def bundle(folder: Path, bias: float) -> Path:
+    """A small network that takes ``bias`` levels off what it is given."""
+    torch.manual_seed(0)
+    network = networks.build("refiner", SMALL["refiner"])
+    weights = {f"denoise/{name}": part.numpy() for name, part in network.state_dict().items()}
+    weights["denoise/tail.bias"] = weights["denoise/tail.bias"] + np.float32(bias)
+    about: dict[str, Any] = {
+        "stage": "denoise",
+        "architecture": {"denoise": {"name": "refiner", "arguments": SMALL["refiner"]}},
+        "inputs": {},
+        "outputs": {},
+        "training": {
+            "subjects": {"train": 1, "val": 1},
+            "split": "by subject",
+            "seed": 0,
+            "code": "0",
+            "version": "0",
+        },
+    }
+    write_bundle(folder, weights, about, "# Small")
+    return folder
+
+
+def request() -> Request:
+    noisy = ball(28, 0.05)
+    return Request(noisy, noisy > 0, Noise(5.0, 2.5, "gaussian", None), 1.0)
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.5])
+def test_the_network_starts_from_what_non_local_means_left(tmp_path: Path, bias: float) -> None:
+    params = config.section("denoise", {"method": "refined_nlm"})
+    asked = request()
+    refined = methods.create("denoise", "refined_nlm", params, bundle(tmp_path / "b", bias))(asked)
+    filtered = images.array(methods.create("denoise", "nlm", params)(asked))
+    inside = images.array(asked.image) > 0
+    found = (filtered - images.array(refined))[inside]
+    # the level is 5; what is far from the range of half precision is exact to a thousandth
+    assert np.allclose(found, bias * 5.0, atol=0.02)
+    assert (images.array(refined)[:3, :3, :3] == 0).all()
+
+
+def test_the_filtered_image_of_a_sample_is_closer_to_the_truth() -> None:
+    for number in range(3):
+        sample = Training([volume()], 24, STEADY, 0.0)(np.random.default_rng([0, number]), number)
+        if sample["level"].mean() < 0.02:
+            continue
+        found = with_filtered(sample)
+        before, after = (
+            np.sqrt(np.mean(np.square(found[key] - found["clean"])))
+            for key in ("noisy", "filtered")
+        )
+        assert found["filtered"].shape == found["noisy"].shape and after < 0.7 * before
+
+
+def test_noise_on_both_sides_of_zero_stays_on_both_sides() -> None:
+    rng = np.random.default_rng(0)
+    noisy = rng.normal(0.0, 0.1, (1, 16, 16, 16)).astype(np.float32)
+    level = np.full_like(noisy, 0.1)
+    found = with_filtered({"noisy": noisy, "level": level})["filtered"]
+    assert found.std() < 0.05 and found.min() < 0
+    assert abs(float(found.mean())) < 0.01
+    # the same as a magnitude has nothing below zero
+    found = with_filtered({"noisy": np.abs(noisy), "level": level})["filtered"]
+    assert found.min() >= 0
+
+
+def test_parts_of_a_patch_are_cut_and_turned_together() -> None:
+    samples = Prefiltered(Training([volume()], 20, STEADY, 0.0), 2, 3, 12)
+    keys = {"clean", "noisy", "level", "inside", "filtered"}
+    assert [set(crop) for crop in samples.crops] == [keys, keys]
+    # in place of the crops, values that tell where they are from
+    place = np.arange(20.0**3).reshape(1, 20, 20, 20)
+    samples.crops = [{"clean": place, "noisy": place + 0.25, "filtered": place + 0.5}]
+    patches = [samples(np.random.default_rng([1, k]), k) for k in range(12)]
+    for patch in patches:
+        clean = patch["clean"]
+        assert clean.shape == (1, 12, 12, 12)
+        assert np.array_equal(patch["noisy"], clean + 0.25)
+        assert np.array_equal(patch["filtered"], clean + 0.5)
+        # neighbours stay neighbours along each axis
+        steps = {float(np.abs(np.diff(clean, axis=axis)).max()) for axis in (1, 2, 3)}
+        assert steps == {1.0, 20.0, 400.0}
+    assert len({patch["clean"].tobytes() for patch in patches}) == 12
+
+
+def test_validation_is_filtered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = Judged(Validation([volume()], 16))
+    assert judged.count == 3
+    first = judged(np.random.default_rng([0, 1]), 1)
+    monkeypatch.setattr("pipeline.denoise.methods.nlm.denoise", None)
+    assert judged(np.random.default_rng([0, 1]), 1) is first
+
+
+def test_an_image_comes_back_on_its_own_grid(tmp_path: Path) -> None:
+    asked = request()
+    asked.image.SetSpacing((1.0, 2.0, 1.5))
+    create = methods.create("denoise", "refined_nlm", {}, bundle(tmp_path / "b", 0.1))
+    found: sitk.Image = create(asked)
+    assert images.same_grid(found, asked.image)
