@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -259,13 +259,17 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
     prepared = stage.prepare(params, model)
     function = getattr(stage, verb.function)
 
-    def work(row: Mapping[str, Any]) -> None:
-        function(Task(verb.stage, params, code, digest), prepared, row)
+    overlap = len(rows) > 1 and bool(getattr(stage, "OVERLAP", False))
+
+    def work(row: Mapping[str, Any]) -> Callable[[], None]:
+        task = Task(verb.stage, params, code, digest, pending=[] if overlap else None)
+        function(task, prepared, row)
+        return task.flush
 
     if arguments.batch is None:
         work(rows[0])
         return Exit.DONE
-    return runner.run_rows(work, rows)
+    return runner.run_rows(work, rows, overlap=overlap)
 
 
 def _run_phantom(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 import time
 import traceback
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from pipeline import __version__, decisions, files, made, models, status
 from pipeline.errors import Exit, VoxelwayError, from_exception
 from pipeline.methods import stage_code
+from pipeline.overlap import Ahead, Behind
 from pipeline.paths import STAGES, Results, Unit
 from pipeline.task import UnitTask
 
@@ -30,7 +32,8 @@ class Stage(Protocol):
 
     ``NAME``: the stage. ``REQUIRES``: stages that must have ended well for the unit.
     ``prepare(params, model)``: loads methods and models once. ``run_unit(task, prepared)``: reads,
-    computes and writes for one unit.
+    computes and writes for one unit. ``OVERLAP = True``, if it reads nothing that it wrote for the
+    unit: images are then read ahead and written behind where a call has several units.
     """
 
     NAME: str
@@ -81,7 +84,7 @@ def run_units(stage: Stage, units: Sequence[Unit], setup: Setup) -> Exit:
     """
     call = _Call(stage, setup, several=len(units) > 1)
     _describe(setup.results, stage.NAME)
-    outcomes = [call.run(unit) for unit in sorted(units, key=call.deaths)]
+    outcomes = call.all(sorted(units, key=call.deaths))
     if call.damaged:
         raise call.damaged[0]
     return Exit.DONE if setup.keep_going else verdict([state == "ok" for state in outcomes])
@@ -95,6 +98,9 @@ class _Call:
         self.code = stage_code(stage.NAME, setup.params)
         self.model = models.identity(stage.NAME, setup.params, setup.model)
         self.decided = decisions.of(setup.results)
+        self.overlap = several and bool(getattr(stage, "OVERLAP", False))
+        self.ahead = Ahead() if self.overlap else None
+        self.before: Unit | None = None
         self.loaded: Any = None
         self.damaged: list[VoxelwayError] = []
 
@@ -106,17 +112,29 @@ class _Call:
         except (VoxelwayError, KeyError, TypeError, ValueError):
             return 1
 
-    def run(self, unit: Unit) -> status.State:
-        """Work on one unit, or pass it over; write its status."""
+    def all(self, units: Sequence[Unit]) -> list[status.State]:
+        """Work on units, or pass them over; write their statuses."""
         try:
-            return self._run(unit)
+            with Behind(self.overlap) as behind:
+                following = [*units[1:], None]
+                pairs = zip(units, following, strict=True)
+                ends = [behind.do(self._one(unit, upcoming)) for unit, upcoming in pairs]
+                return [end() for end in ends]
+        finally:
+            if self.ahead is not None:
+                self.ahead.close()
+
+    def _one(self, unit: Unit, upcoming: Unit | None) -> Callable[[], status.State]:
+        """Work on one unit; what is left to do for it when its images are to be written."""
+        try:
+            return self._run(unit, upcoming)
         except VoxelwayError as error:
             if error.code != "E-IMG-CHANGED":
                 raise
             self.damaged.append(error)
-            return "failed"
+            return lambda: "failed"
 
-    def _run(self, unit: Unit) -> status.State:
+    def _run(self, unit: Unit, upcoming: Unit | None) -> Callable[[], status.State]:
         results, name = self.setup.results, self.stage.NAME
         now = made.basis(
             results, unit, name, self.setup.params, code=self.code, model=self.model,
@@ -126,21 +144,27 @@ class _Call:
         kept = made.still(results, name, before, now)
         if kept is not None:
             print(f"{unit.name}: stands as it would come out, passed over", file=sys.stderr)
+            stands = kept.status
             status.write(results, unit, kept)
-            return kept.status
+            return lambda: stands
         made.clear(results, unit, name)
-        outcome = self._outcome(unit)
-        if outcome.status == "ok":
-            made.write(results, unit, now, outcome)
-        status.write(results, unit, outcome)
-        return outcome.status
-
-    def _outcome(self, unit: Unit) -> status.Status:
-        results, name = self.setup.results, self.stage.NAME
         task = UnitTask(
-            name, self.setup.params, self.code, self.model,
-            base=results.root, results=results, unit=unit,
+            name, self.setup.params, self.code, self.model, base=results.root, ahead=self.ahead,
+            pending=[] if self.overlap else None, results=results, unit=unit,
         )  # fmt: skip
+        outcome = self._outcome(task, upcoming)
+
+        def finish() -> status.State:
+            ended = _attempt(task, task.flush) if outcome.status == "ok" else outcome
+            if ended.status == "ok":
+                made.write(results, unit, now, ended)
+            status.write(results, unit, ended)
+            return ended.status
+
+        return finish
+
+    def _outcome(self, task: UnitTask, upcoming: Unit | None) -> status.Status:
+        results, name, unit = self.setup.results, self.stage.NAME, task.unit
         against = self.decided.against(unit, name)
         if against is not None:
             return _excluded(task, against)
@@ -156,7 +180,10 @@ class _Call:
             seed_everything(int(self.setup.params.get("seed", 0)))
             if self.loaded is None:
                 self.loaded = self._load()
-            return _attempt(self.stage, task, self.loaded)
+            if self.ahead is not None and self.before is not None and upcoming is not None:
+                self.ahead.begin(_foretold(self.before, upcoming))
+            self.before = unit
+            return _attempt(task, lambda: self.stage.run_unit(task, self.loaded))
 
     def _load(self) -> Any:
         """What the stage's units share; the log tells each load of a model."""
@@ -203,9 +230,19 @@ def _describe(results: Results, stage: str) -> None:
     files.write_text_if_changed(path, json.dumps(content, indent=2) + "\n")
 
 
-def _attempt(stage: Stage, task: UnitTask, prepared: Any) -> status.Status:
+def _foretold(unit: Unit, upcoming: Unit) -> Callable[[Path], Path]:
+    """Paths of one unit as those of another."""
+    names = {
+        f"sub-{unit.subject}": f"sub-{upcoming.subject}",
+        f"ses-{unit.session}": f"ses-{upcoming.session}",
+    }
+    pattern = re.compile("|".join(rf"{re.escape(name)}(?=[/_])" for name in names))
+    return lambda path: Path(pattern.sub(lambda found: names[found[0]], path.as_posix()))
+
+
+def _attempt(task: UnitTask, work: Callable[[], None]) -> status.Status:
     try:
-        stage.run_unit(task, prepared)
+        work()
     except Exception as error:
         coded = from_exception(error, task.unit.name)
         if coded.code == "E-INTERNAL":
@@ -262,17 +299,40 @@ def verdict(succeeded: Sequence[bool]) -> Exit:
     return Exit.SOME if any(succeeded) else Exit.REFUSED
 
 
-def run_rows(work: Callable[[Mapping[str, str]], None], rows: Iterable[Mapping[str, str]]) -> Exit:
-    """Run a file verb over the rows of a batch; failures are printed and stay their own."""
-    succeeded = []
-    for row in rows:
-        try:
-            work(row)
-            succeeded.append(True)
-        except Exception as error:
-            coded = from_exception(error, row.get("input", ""))
-            if coded.exit == Exit.OUTSIDE:
-                raise coded from error
-            print(str(coded), file=sys.stderr)
-            succeeded.append(False)
-    return verdict(succeeded)
+def run_rows(
+    work: Callable[[Mapping[str, str]], Callable[[], None]],
+    rows: Iterable[Mapping[str, str]],
+    *,
+    overlap: bool = False,
+) -> Exit:
+    """Run a file verb over the rows of a batch; failures are printed and stay their own.
+
+    Args:
+        work: on a row; returns what writes its images.
+        rows: of the batch.
+        overlap: whether images are written while the next row is worked on.
+    """
+    with Behind(overlap) as behind:
+        ends = [behind.do(_one_row(work, row)) for row in rows]
+        return verdict([end() for end in ends])
+
+
+def _one_row(
+    work: Callable[[Mapping[str, str]], Callable[[], None]], row: Mapping[str, str]
+) -> Callable[[], bool]:
+    where, write = row.get("input", ""), []
+    if not _succeeds(lambda: write.append(work(row)), where):
+        return lambda: False
+    return lambda: _succeeds(write[0], where)
+
+
+def _succeeds(work: Callable[[], None], where: str) -> bool:
+    try:
+        work()
+    except Exception as error:
+        coded = from_exception(error, where)
+        if coded.exit == Exit.OUTSIDE:
+            raise coded from error
+        print(str(coded), file=sys.stderr)
+        return False
+    return True

@@ -6,7 +6,7 @@ import importlib.metadata
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from pipeline import __version__, device, files, images
 from pipeline.errors import VoxelwayError
+from pipeline.overlap import Ahead, Asked, Reader
 from pipeline.paths import Results, Unit, sidecar
 
 #: Packages whose version a sidecar gives when the process has them loaded: module, distribution.
@@ -43,6 +44,8 @@ class Task:
         code: fingerprint of the code.
         model: SHA-256 of the model, empty without one.
         base: folder that paths in sidecars are relative to; None keeps file names only.
+        ahead: what was read before it is asked for.
+        pending: images that :meth:`flush` writes, while others are worked on; None writes at once.
     """
 
     stage: str
@@ -50,6 +53,8 @@ class Task:
     code: str = ""
     model: str = ""
     base: Path | None = None
+    ahead: Ahead | None = None
+    pending: list[Callable[[], None]] | None = None
     inputs: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -57,19 +62,28 @@ class Task:
 
     def read(self, path: Path, **options: Any) -> sitk.Image:
         """Read an image with :func:`images.read_image`; its hash goes into later sidecars."""
-        self.use(path)
-        return images.read_image(path, **options)
+        return self._read(images.read_image, path, options)
 
     def read_labels(self, path: Path) -> sitk.Image:
         """Read labels or a mask with :func:`images.read_labels`."""
-        self.use(path)
-        return images.read_labels(path)
+        return self._read(images.read_labels, path, {})
+
+    def _read(self, reader: Reader, path: Path, options: Mapping[str, Any]) -> sitk.Image:
+        ask = Asked(reader, path, tuple(sorted(options.items())))
+        found = self.ahead.take(ask) if self.ahead is not None else None
+        if found is None:
+            self.use(path)
+            return reader(path, **options)
+        self._use(path, found.digest)
+        return found.image
 
     def use(self, path: Path) -> Path:
         """Record a file as an input; refuse it when it is not what its sidecar describes."""
         if not path.is_file():
             raise VoxelwayError("E-IMG-MISSING", "The image does not exist", where=str(path))
-        digest = files.sha256(path)
+        return self._use(path, files.sha256(path))
+
+    def _use(self, path: Path, digest: str) -> Path:
         described = sidecar(path)
         if described.is_file():
             expected = files.read_json(described).get("Sha256", {})
@@ -81,16 +95,28 @@ class Task:
         return path
 
     def write(self, image: sitk.Image, path: Path, **facts: Any) -> Path:
-        """Write an image and its sidecar.
+        """Write an image, which is not touched again, and its sidecar; now or with :meth:`flush`.
 
         Args:
             image: what to write.
             path: where.
             facts: more entries of the sidecar, CamelCase as in BIDS.
         """
+        if self.pending is None:
+            self._write(image, path, facts)
+        else:
+            self.pending.append(lambda: self._write(image, path, facts))
+        return path
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        while self.pending:
+            self.pending.pop(0)()
+
+    def _write(self, image: sitk.Image, path: Path, facts: Mapping[str, Any]) -> None:
         images.write_image(image, path)
         try:
-            return self.describe(path, **facts)
+            self.describe(path, **facts)
         except VoxelwayError:
             # an image without its sidecar would be half of a result
             path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pipeline.task import Task, UnitTask
 
 NAME = "segment"
 REQUIRES = ("superres", "register")
+OVERLAP = True
 UNITS = "share of the maximum"
 
 

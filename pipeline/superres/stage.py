@@ -20,6 +20,7 @@ from pipeline.task import Task, UnitTask
 
 NAME = "superres"
 REQUIRES = ("denoise",)
+OVERLAP = True
 
 Spacing = tuple[float, float, float]
 

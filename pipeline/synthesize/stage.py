@@ -18,6 +18,7 @@ from pipeline.task import Task, UnitTask
 
 NAME = "synthesize"
 REQUIRES = ("superres",)
+OVERLAP = True
 #: Refusals that say that there is no model, and nothing of the unit itself.
 NO_MODEL = ("E-TRAIN-DATA", "E-MODEL-INPUT")
 SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw")
