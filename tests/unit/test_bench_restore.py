@@ -94,6 +94,20 @@ def test_gains_are_paired_with_the_better_rival_of_each_image() -> None:
     assert gains(rows[:4], ["anyscale"]) == ""
 
 
+def test_gains_over_one_rival_leave_out_images_that_it_lacks() -> None:
+    psnr = {"none": {"a": 20.0, "b": 24.0}, "bm4d": {"b": 30.0}, "nlm": {"a": 29.0, "b": 31.0}}
+    rows = [
+        {"case": case, "task": "3% noise", "method": name, "psnr": value}
+        for name, values in psnr.items()
+        for case, value in values.items()
+    ]
+    # 29 - 20 and 31 - 24: the standard error is 1; nlm is not held against itself
+    assert gains(rows, ["nlm"]).splitlines()[2:] == [
+        "| 3% noise | nlm | none | 2 | +8.00 ± 12.71 | +7.00 |",
+        "| 3% noise | nlm | bm4d | 1 | +1.00 | +1.00 |",
+    ]
+
+
 def test_unknown_methods_are_refused() -> None:
     with pytest.raises(VoxelwayError, match="E-USAGE"):
         bench_main.main(["--methods", "magic"])

@@ -36,15 +36,17 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     bench.run(paths, cases.tasks(options.noise, options.thickness), chosen, setup, each)
     print("\n".join([*head(rows, options, bool(options.images)), ""]))
     print(table(rows))
-    ours = [name for name, one in chosen.items() if _learned(one)]
+    ours = [name for name, one in chosen.items() if _compared(one)]
     if more := gains(rows, ours):
         print(f"\n{more}")
     failed = [row for row in rows if row["error"]]
     return Exit.SOME if failed else Exit.DONE
 
 
-def _learned(method: bench.Method) -> bool:
-    return method.stage == "superres" and methods.learned(method.stage, method.name)
+def _compared(method: bench.Method) -> bool:
+    """Whether it is ours and held against others: learned ones, and the default of denoise."""
+    known = method.name in methods.available(method.stage)
+    return known and (method.name == "nlm" or methods.learned(method.stage, method.name))
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -33,8 +33,11 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-#: What learned super-resolution is held against: on each image, the better of two.
-RIVALS = (("bspline-plain", "sinc-plain"), ("bspline", "sinc"))
+#: What methods are held against: on each image, the best of these.
+RIVALS = (
+    ("bspline-plain", "sinc-plain"), ("bspline", "sinc"), ("none",), ("ants_nlm",), ("nlm",),
+    ("bm4d",),
+)  # fmt: skip
 
 
 def gains(rows: Sequence[Row], ours: Sequence[str]) -> str:
@@ -44,7 +47,7 @@ def gains(rows: Sequence[Row], ours: Sequence[str]) -> str:
         rows: of the run.
         ours: names of the methods.
     """
-    titles = ["task", "method", "over the better of", "images", "PSNR, dB", "worst"]
+    titles = ["task", "method", "over the best of", "images", "PSNR, dB", "worst"]
     lines = [_line(titles), _line(["---"] * len(titles))]
     for task in dict.fromkeys(str(row["task"]) for row in rows):
         found: dict[str, dict[object, float]] = {}
@@ -52,11 +55,12 @@ def gains(rows: Sequence[Row], ours: Sequence[str]) -> str:
             if row["task"] == task and (value := row.get("psnr")) is not None:
                 found.setdefault(str(row["method"]), {})[row["case"]] = float(str(value))
         for method in (name for name in ours if name in found):
-            for pair in (pair for pair in RIVALS if set(pair) <= set(found)):
-                one, other = (found[name] for name in pair)
-                cases = [case for case in found[method] if case in one and case in other]
-                more = [found[method][case] - max(one[case], other[case]) for case in cases]
-                lines.append(_line([task, method, " and ".join(pair), *_gained(more)]))
+            others = set(found) - {method}
+            for names in (names for names in RIVALS if set(names) <= others):
+                rivals = [found[name] for name in names]
+                cases = [case for case in found[method] if all(case in one for one in rivals)]
+                more = [found[method][case] - max(one[case] for one in rivals) for case in cases]
+                lines.append(_line([task, method, " and ".join(names), *_gained(more)]))
     return "\n".join(lines) if len(lines) > 2 else ""
 
 
