@@ -26,6 +26,8 @@ FINE = 1.6
 FEWEST = 500
 #: Median absolute deviation of a standard normal variable.
 MAD = 0.6744897501960817
+#: Share of emptied voxels above which what is left is the object.
+EMPTIED = 0.15
 SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0]) / np.sqrt(6.0)
 
 
@@ -158,7 +160,12 @@ def rayleigh_sigma(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> fl
 
 
 def foreground(image: sitk.Image) -> sitk.Image:
-    """Mask for an image that comes without one: what is not empty, or what Otsu finds."""
-    zero = float((images.array(image) == 0).mean())
-    mask = image != 0 if zero > 0.15 else sitk.OtsuThreshold(image, 0, 1, 128)
+    """Mask for an image that comes without one: what is not empty, or what Otsu finds.
+
+    Only zeros that fill blocks were emptied: air that was acquired has many single ones.
+    """
+    values = images.array(image)
+    block = np.ones([3 if length > 3 else 1 for length in values.shape], dtype=bool)
+    empty = ndimage.binary_opening(values == 0, block)
+    mask = image != 0 if float(empty.mean()) > EMPTIED else sitk.OtsuThreshold(image, 0, 1, 128)
     return sitk.Cast(mask, sitk.sitkUInt8)

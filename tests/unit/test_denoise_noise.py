@@ -130,3 +130,19 @@ def test_foreground_is_what_is_not_empty() -> None:
     assert np.array_equal(sitk.GetArrayFromImage(stripped) > 0, inside)
     whole = sitk.GetArrayFromImage(noise.foreground(make(rice(values + 0.5 * inside, 0.02)))) > 0
     assert (whole == inside).mean() > 0.99
+
+
+def test_air_with_zeros_in_it_is_not_foreground() -> None:
+    values, inside = head()
+    # as whole numbers: the level of the noise in air is about one of them
+    magnitude = np.round(rice(np.where(inside, values + 0.5, 0.0), 0.02) / 0.02 * 0.6)
+    assert 0.15 < (magnitude == 0)[~inside].mean() < 0.6
+    found = sitk.GetArrayFromImage(noise.foreground(make(magnitude))) > 0
+    assert (found == inside).mean() > 0.99
+
+
+def test_two_stripped_slices_are_their_own_foreground() -> None:
+    values, inside = head()
+    middle = slice(len(values) // 2, len(values) // 2 + 2)
+    found = noise.foreground(make((rice(values, 0.02) * inside)[middle]))
+    assert np.array_equal(sitk.GetArrayFromImage(found) > 0, inside[middle])
