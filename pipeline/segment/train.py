@@ -30,6 +30,7 @@ from pipeline.segment.learning.cases import Case
 from pipeline.segment.learning.contrast import Contrasts
 from pipeline.segment.learning.recipe import LevelRecipe
 from pipeline.segment.learning.samples import Material, Patches, Wholes
+from pipeline.segment.learning.scene import Variety
 from pipeline.training import bundle, data, judging
 from pipeline.training.bundle import Score
 from pipeline.training.curve import as_csv
@@ -154,11 +155,10 @@ def _draw_atlas(task: _Task, trained: _Trained, number: int) -> None:
 def _train_level(task: _Task, trained: _Trained, number: int) -> None:
     """Train the members of a level, then fit its temperature on what they did not see.
 
-    The last level's volumes tell how wide their intervals have to be.
+    The last level's volumes on ordinary scenes tell how wide their intervals have to be.
     """
     level = trained.plan.levels[number]
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    held_out: dict[str, data.SeededSamples] = {}
     for member in range(level.members):
         name = f"{level.name}.{member}"
         recipe, samples, plan = _member(task, trained, number, member)
@@ -167,7 +167,6 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
             trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
         trained.networks[name] = recipe.networks[name]
         trained.fitted[name] = fitted
-        held_out[name] = samples[1]
         seen += tuning.logits(recipe.networks[name], level, samples[1])
     scores, truth = (torch.cat(one).numpy() for one in zip(*seen, strict=True))
     temperature = calibration.fit_temperature(scores.T, truth)
@@ -176,10 +175,10 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
     trained.plan = replace(trained.plan, levels=tuple(levels))
     trained.plan.write(task.folder / plans.FILE)
     if number == len(levels) - 1:
-        for name, one in held_out.items():
+        for member, name in enumerate(level.networks):
             trained.volumes.add(
-                trained.networks[name], levels[number], one, trained.plan.appearance,
-                len(trained.plan.contrasts),
+                trained.networks[name], levels[number], _ordinary(task, trained, number, member),
+                trained.plan.appearance, len(trained.plan.contrasts),
             )  # fmt: skip
 
 
@@ -202,22 +201,14 @@ def _member(
     section = {**task.training, **entry.get("training", {})}
     plan = Plan.of(section, task.seed + 1000 * number + member)
     side = task.sides[member]
-    # members of the levels before that were trained on this member's validation cases stay out
-    upstream = {
-        name: network
-        for name, network in trained.networks.items()
-        if name.rpartition(".")[2] == str(member)
-    }
-    material = replace(_material(task, trained.plan, number, upstream), atlases=trained.atlases)
-    variety = generated.variety(learning)
+    material, variety = _material(task, trained, number, member), generated.variety(learning)
     made = generated.cases(learning, side, [label.index for label in task.labels], plan.seed)
     drawn = Patches(
         material, side[0], variety, int(learning["repeats"]), plan.seed,
         made, float(learning["augmentation_share"]),
     )  # fmt: skip
-    count = int(learning["validation_samples"]) or len(side[1])
-    held = Wholes(material, side[1], variety, count, plan.seed + 1)
-    samples = data.SeededSamples(drawn, plan.seed), data.SeededSamples(held, plan.seed + 1, count)
+    held_out = _wholes(task, material, member, variety, plan.seed + 1)
+    samples = data.SeededSamples(drawn, plan.seed), held_out
     torch.manual_seed(plan.seed)
     network = networks.build(level.architecture, level.arguments)
     name = f"{level.name}.{member}"
@@ -232,15 +223,44 @@ def _member(
     return recipe, samples, plan
 
 
-def _material(
-    task: _Task, plan: CascadePlan, number: int, upstream: Mapping[str, nn.Module]
-) -> Material:
+def _ordinary(task: _Task, trained: _Trained, number: int, member: int) -> data.SeededSamples:
+    """Validation cases of a member as a common scanner shows them; images are as they are.
+
+    Drawn ones have a contrast that the configuration names, if it names one: what random contrasts
+    hide is no scan's fault.
+    """
+    material = _material(task, trained, number, member)
+    if material.contrasts is not None:
+        material = replace(material, contrasts=material.contrasts.named())
+    return _wholes(
+        task, material, member, Variety.ordinary(), task.seed + 1000 * number + 500 + member
+    )
+
+
+def _wholes(
+    task: _Task, material: Material, member: int, variety: Variety, seed: int
+) -> data.SeededSamples:
+    """Whole validation cases of a member."""
+    cases = task.sides[member][1]
+    count = int(task.learning["validation_samples"]) or len(cases)
+    return data.SeededSamples(Wholes(material, cases, variety, count, seed), seed, count)
+
+
+def _material(task: _Task, trained: _Trained, number: int, member: int) -> Material:
+    plan = trained.plan
+    # members of the levels before that were trained on this member's validation cases stay out
+    upstream = {
+        name: network
+        for name, network in trained.networks.items()
+        if name.rpartition(".")[2] == str(member)
+    }
     contrasts = contrasts_of(task.learning, task.labels, task.learning["draw"]["shares"])
     pairs = np.arange(contrasts.highest + 1)
     for label in task.labels:
         if label.pair is not None:
             pairs[label.index] = label.pair
-    return Material(plan, number, upstream, contrasts if plan.any_contrast else None, pairs)
+    drawn = contrasts if plan.any_contrast else None
+    return Material(plan, number, upstream, drawn, pairs, trained.atlases)
 
 
 def contrasts_of(

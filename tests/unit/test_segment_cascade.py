@@ -90,7 +90,7 @@ def test_classes_of_both_sides_are_split_by_the_level_before(fake: Fake) -> None
     assert np.array_equal(array(fine), whole[6:18, 6:18, 6:26])
     assert fine.side is not None and fine.posterior.shape[0] == 3
     # volumes of both sides apart, in the order of the classes: 3, 1, 2; a voxel has 8 mm3
-    assert fine.doubt.soft == pytest.approx([8 * 8, 512 * 8, 504 * 8], rel=1e-3)
+    assert fine.samples.mean(axis=0) == pytest.approx([8 * 8, 512 * 8, 504 * 8], rel=1e-3)
 
 
 def test_a_third_level_is_split_by_the_sides_of_the_second(fake: Fake) -> None:
@@ -149,7 +149,7 @@ def test_members_are_averaged(fake: Fake) -> None:
     # 0.8 is 1 for both; 0.3 is below the first one's middle and above that of the second
     assert only.posterior[1, 5, 5, 5] == pytest.approx(1.0)
     assert only.posterior[1, 5, 5, 9] == pytest.approx(0.5)
-    assert only.doubt.samples[:, 0] == pytest.approx([64 * 8, 128 * 8], rel=1e-4)
+    assert only.samples[:, 0] == pytest.approx([64 * 8, 128 * 8], rel=1e-4)
 
 
 def test_the_temperature_divides_the_logits(fake: Fake) -> None:
@@ -178,7 +178,7 @@ def test_mirrored_images_exchange_the_sides(fake: Fake) -> None:
     plain, both = sides(fake, Halves(), mirror=False), sides(fake, Halves(), mirror=True)
     assert both.facts["Samples"] == 2
     assert np.allclose(both.posterior, plain.posterior, atol=1e-6)
-    assert both.doubt.samples[0] == pytest.approx(both.doubt.samples[1])
+    assert both.samples[0] == pytest.approx(both.samples[1])
     assert np.count_nonzero(array(both) == 1) == 6 * 64
     assert np.count_nonzero(array(both) == 2) == 3 * 64
 
@@ -220,9 +220,9 @@ def test_dropout_draws_the_same_for_the_same_seed(fake: Fake) -> None:
     cascade = Cascade(fake(made, {"coarse.0": Dropping()}), Options(draws=8, seed=3))
     first, again = cascade([values], "a")[0], cascade([values], "b")[0]
     assert np.array_equal(first.posterior, again.posterior)
-    assert first.facts["Samples"] == 8 and np.ptp(first.doubt.samples[:, 0]) > 100
+    assert first.facts["Samples"] == 8 and np.ptp(first.samples[:, 0]) > 100
     other = Cascade(fake(made, {"coarse.0": Dropping()}), Options(draws=8, seed=1))([values], "a")
-    assert not np.array_equal(first.doubt.samples, other[0].doubt.samples)
+    assert not np.array_equal(first.samples, other[0].samples)
 
 
 def test_dropout_without_a_layer_for_it_is_refused(fake: Fake) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.segment.cascade import cleanup, memory, space, uncertainty, volume, window
-from pipeline.segment.cascade.uncertainty import Doubt, Limits
+from pipeline.segment.cascade.uncertainty import Limits
 from tests.unit.cascade_cases import Nearest, level, picture
 
 CPU = torch.device("cpu")
@@ -132,13 +132,19 @@ def test_channels_of_the_other_side() -> None:
 
 
 def test_half_widths_by_hand() -> None:
-    doubt = Doubt(np.array([[90.0, 5], [110, 5]]), np.array([100.0, 5]), np.array([0.0, 16]))
-    # samples 90 and 110: variance 200; nothing else. Then variance 16 and a gap of 3
-    expected = [1.959964 * math.sqrt(200), 1.959964 * 5]
-    assert doubt.halves([100.0, 2.0]) == pytest.approx(expected)
-    assert doubt.halves([100.0, 2.0], 2.0) == pytest.approx([2 * v for v in expected])
-    alone = Doubt(np.array([[90.0]]), np.array([90.0]), np.array([4.0]))
-    assert alone.halves([90.0]) == pytest.approx([1.959964 * 2])
+    samples = np.array([[90.0, 5], [110, 5]])
+    # samples 90 and 110: variance 200; then 16 mm3 that are expected to be wrong, and both
+    spread = 1.959964 * math.sqrt(200)
+    assert uncertainty.halves(samples, [0.0, 16.0]) == pytest.approx([spread, 16])
+    assert uncertainty.halves(samples, [0.0, 16.0], 2.0) == pytest.approx([2 * spread, 32])
+    assert uncertainty.halves(samples, [16.0, 0.0])[0] == pytest.approx(math.hypot(spread, 16))
+    assert uncertainty.halves(np.array([[90.0]]), [4.0]) == pytest.approx([4.0])
+
+
+def test_expected_wrong_by_hand() -> None:
+    # p = 0.9 and 0.6 where it is labelled, 0.3 elsewhere: 0.1 + 0.4 + 0.3
+    assert uncertainty.expected_wrong(1.5, 1.8, 2) == pytest.approx(0.8)
+    assert uncertainty.expected_wrong(0.0, 0.0, 0) == 0.0
 
 
 def test_expected_dice_by_hand() -> None:

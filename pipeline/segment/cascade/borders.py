@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from pipeline import images
 from pipeline.segment import crop
-from pipeline.segment.cascade import appearance, boxed, memory, space, uncertainty, volume
+from pipeline.segment.cascade import appearance, boxed, memory, space, volume
 from pipeline.segment.cascade.boxed import Boxed
 from pipeline.segment.cascade.plan import Appearance, Level
 from pipeline.segment.cascade.volume import Floats
@@ -91,7 +91,7 @@ def redrawn(
     }  # fmt: skip
     return replace(
         last, grid=grid, values=values, posterior=share, side=side,
-        doubt=_doubt(last, share, side, grid), facts={**last.facts, "Appearance": facts},
+        facts={**last.facts, "Appearance": facts},
     )  # fmt: skip
 
 
@@ -177,14 +177,3 @@ def _smoothed(posterior: Floats, spacing: Sequence[float]) -> Floats:
     widths = [SMOOTH / length for length in spacing]
     found = [ndimage.gaussian_filter(one, widths, mode="nearest") for one in posterior]
     return np.stack(found).astype(np.float32)
-
-
-def _doubt(
-    last: Found, share: Floats, side: space.Places | None, grid: sitk.Image
-) -> uncertainty.Doubt:
-    """The spread of the networks, about what the image says."""
-    voxel = float(np.prod(grid.GetSpacing()))
-    soft = uncertainty.sums(share, last.level.classes, side) * voxel
-    variance = uncertainty.sums(share * (1.0 - share), last.level.classes, side) * voxel**2
-    spread = last.doubt.samples - last.doubt.samples.mean(axis=0)
-    return uncertainty.Doubt(soft + spread, soft, variance)

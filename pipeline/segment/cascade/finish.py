@@ -148,16 +148,16 @@ def _rows(
     kept = np.where(clean == part.labels, part.best, 0.0)
     both = np.bincount(clean.ravel(), kept.ravel(), minlength=size)
     volumes = [float(count[label.index]) * voxel for label in labels]
-    dices = [
-        uncertainty.expected_dice(
-            float(both[label.index]), float(probable), int(count[label.index])
-        )
+    sums = [
+        (float(both[label.index]), float(probable), int(count[label.index]))
         for label, probable in zip(labels, part.probable, strict=True)
     ]
+    dices = [uncertainty.expected_dice(*one) for one in sums]
     flags = [
         uncertainty.flag(label.name, mm3, dice, label.index in cut, limits)
         for label, mm3, dice in zip(labels, volumes, dices, strict=True)
     ]
-    halves = last.doubt.halves(volumes, factor)
+    wrong = [uncertainty.expected_wrong(*one) * voxel for one in sums]
+    halves = uncertainty.halves(last.samples, wrong, factor)
     rows = uncertainty.rows(labels, volumes, halves, dices, flags)
     return sorted(rows, key=lambda row: int(row["label"]))

@@ -87,7 +87,8 @@ class Found:
         scales: that they were looked at with.
         posterior: (C, Z, Y, X), channel 0 the background: the mean over the samples.
         side: place of each voxel in classes of several labels; None without such classes.
-        doubt: of the volumes.
+        samples: (S, L) expected volumes of the labels, mm3: one row a network, mirrored image or
+            draw.
         facts: for the sidecar.
     """
 
@@ -97,7 +98,7 @@ class Found:
     scales: tuple[Scale, ...]
     posterior: Floats
     side: Places | None
-    doubt: uncertainty.Doubt
+    samples: uncertainty.Sums
     facts: dict[str, Any]
 
     @cached_property
@@ -267,8 +268,8 @@ class Cascade:
             "Windows": len(route.starts),
             "Samples": len(sums_of),
         }
-        doubt = _doubt(np.stack(sums_of), mean, level, side, grid)
-        return Found(level, grid, values, scales, mean, side, doubt, facts)
+        samples = np.stack(sums_of) * float(np.prod(grid.GetSpacing()))
+        return Found(level, grid, values, scales, mean, side, samples, facts)
 
     def _laid(self, level: Level, place: PriorGrid, before: Found, grid: sitk.Image) -> Floats:
         """The level's atlas on a grid, laid by the centres of what the level before found."""
@@ -358,15 +359,6 @@ def _box(level: Level, whole: sitk.Image, before: Found, where: str) -> crop.Box
         what = f"The level {before.level.name} found nothing that {level.name} could look into"
         raise VoxelwayError("E-MASK-EMPTY", what, where=where, hint=HINT)
     return crop.around(images.like(mask, before.grid), whole, level.margin, where)
-
-
-def _doubt(
-    samples: uncertainty.Sums, mean: Floats, level: Level, side: Places | None, grid: sitk.Image
-) -> uncertainty.Doubt:
-    voxel = float(np.prod(grid.GetSpacing()))
-    soft = uncertainty.sums(mean, level.classes, side)
-    spread = uncertainty.sums(mean * (1.0 - mean), level.classes, side)
-    return uncertainty.Doubt(samples * voxel, soft * voxel, spread * voxel**2)
 
 
 def _let_drop(networks: Any, where: str) -> None:

@@ -19,8 +19,11 @@ Labels = NDArray[np.uint16]
 def linear(values: Floats, own: sitk.Image, target: sitk.Image, outside: float = 0.0) -> Floats:
     """One channel (Z, Y, X) of a grid on another grid of the same space.
 
-    Values go on for one voxel beyond the faces of their grid; further away is ``outside``.
+    Values go on for one voxel beyond the faces of their grid; further away is ``outside``. On the
+    same grid they are what they are, to be changed at will.
     """
+    if images.same_grid(own, target):
+        return np.array(values, np.float32)
     padded = sitk.ZeroFluxNeumannPad(images.like(values, own), [1, 1, 1], [1, 1, 1])
     resample = sitk.ResampleImageFilter()
     # each voxel by itself: any number of threads gives the same

@@ -58,31 +58,30 @@ def split(values: Floats, places: int, side: NDArray[np.uint8] | None) -> list[f
     return [float(values.sum(dtype=np.float64, where=side == place)) for place in range(places)]
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """What an interval of volumes rests on; all of the labels in the order of the classes.
+def halves(samples: Sums, wrong: Sequence[float] | Sums, factor: float = 1.0) -> Sums:
+    """Half widths (L,) of the 95 % intervals about volumes, mm3.
 
-    Attributes:
+    The volume that is expected to be labelled wrongly: a border is off along its length, so that
+    what its voxels are off by adds up. With it, as variances, the spread over the samples.
+
+    Args:
         samples: (S, L) expected volumes, mm3: one row a member, mirrored image or draw.
-        soft: (L,) expected volume by the mean posterior, mm3.
-        variance: (L,) sum of p (1 - p) over the voxels, mm6.
+        wrong: (L,) of :func:`expected_wrong`, mm3.
+        factor: of :func:`pipeline.segment.cascade.calibration.interval_factor`.
     """
+    spread = samples.var(axis=0, ddof=1) if len(samples) > 1 else 0.0
+    return np.asarray(factor * np.sqrt(DEVIATIONS**2 * spread + np.square(wrong)))
 
-    samples: Sums
-    soft: Sums
-    variance: Sums
 
-    def halves(self, volumes: Sequence[float], factor: float = 1.0) -> Sums:
-        """Half widths of the 95 % intervals about volumes, mm3.
+def expected_wrong(both: float, probable: float, labelled: float) -> float:
+    """Voxels of a label that are expected to be another's, and those of it elsewhere: Σ |p - y|.
 
-        The spread over the samples, the variance of independent voxels, and the gap between the
-        volume of the labels and the expected one add up as variances. Neighbouring voxels are not
-        independent: ``factor`` (:func:`pipeline.segment.cascade.calibration.interval_factor`) makes
-        good for it.
-        """
-        spread = self.samples.var(axis=0, ddof=1) if len(self.samples) > 1 else 0.0
-        gap = (self.soft - np.asarray(volumes, np.float64)) ** 2
-        return np.asarray(factor * DEVIATIONS * np.sqrt(spread + self.variance + gap))
+    Args:
+        both: sum of the posterior over the labelled voxels.
+        probable: sum of the posterior over all voxels.
+        labelled: number of labelled voxels.
+    """
+    return max(0.0, probable + labelled - 2.0 * both)
 
 
 def expected_dice(both: float, probable: float, labelled: float) -> float:

@@ -6,7 +6,7 @@ Images of random contrast follow Billot et al. 2023 (SynthSeg), doi:10.1016/j.me
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pipeline.errors import VoxelwayError
 
 Floats = NDArray[np.float32]
+#: Share of the images whose structures have any mean.
+RANDOM = "random"
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,27 @@ class Contrasts:
     shares: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        unknown = set(self.shares) - set(self.typical) - {"random"}
+        unknown = set(self.shares) - set(self.typical) - {RANDOM}
         if unknown:
             what = f"segment.learning.draw.shares names {sorted(unknown)}, whose means are not told"
             raise VoxelwayError("E-CONFIG-VALUE", what, hint="Add them to draw.typical")
+
+    def named(self) -> Contrasts:
+        """Without images of random contrast, where there are others."""
+        kept = {name: share for name, share in self.shares.items() if name != RANDOM and share > 0}
+        return replace(self, shares=kept or self.shares)
 
     def draw(self, rng: np.random.Generator) -> Palette:
         """A palette; the background (0) is black in most images, and has any mean in the others."""
         names, odds = list(self.shares), np.asarray(list(self.shares.values()), np.float64)
         chosen = names[int(rng.choice(len(names), p=odds / odds.sum()))]
         mean = rng.uniform(0.05, 1.0, self.highest + 1)
-        if chosen == "random" and rng.random() < 0.3:
+        if chosen == RANDOM and rng.random() < 0.3:
             self._tie(mean, self.tissues, rng, 0.03)
         self._tie(mean, self.groups, rng, 0.01)
         for label, value in self.typical.get(chosen, {}).items():
             mean[label] = value + rng.normal(0.0, 0.04)
-        if chosen != "random":
+        if chosen != RANDOM:
             self._tie(mean, self.groups, rng, 0.01)
         deviation = rng.uniform(0.0, 0.08, self.highest + 1)
         self._tie(deviation, self.groups, rng, 0.0)

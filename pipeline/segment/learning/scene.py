@@ -7,7 +7,7 @@ and what the fine level sees is one head.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,11 @@ class Variety:
     def none(cls) -> Variety:
         """A scene that is the case itself."""
         return cls(*(0.0 for _ in fields(cls)))
+
+    @classmethod
+    def ordinary(cls) -> Variety:
+        """A head that stays where it is, in a common scanner: some bias, blur and noise."""
+        return replace(cls.none(), bias=0.2, gamma=0.1, noise=0.04, blur=0.6)
 
 
 class Scene:

@@ -17,6 +17,8 @@ from pipeline.segment.cascade.volume import Floats
 from pipeline.segment.learning import samples
 from pipeline.training.data import SeededSamples, collate
 
+#: A network alone has no spread.
+_ALONE = np.zeros((1, 1))
 #: Voxels of a sample whose logits are kept for the temperature.
 KEPT = 20_000
 
@@ -78,9 +80,8 @@ class Volumes:
             alike: of the plan; with it borders are drawn again, as on images.
             channels: of the image; they are the first of the samples.
         """
-        single = [group[:1] for group in level.classes]
-        for number in range(len(held_out)):
-            sample = collate([held_out[number]])
+        for index in range(len(held_out)):
+            sample = collate([held_out[index]])
             target = sample["target"][0].numpy()
             if (target < 0).any():
                 continue
@@ -90,14 +91,13 @@ class Volumes:
                 own_image = sample["image"][0, :channels].float().numpy()
                 share = borders.on_level(share, own_image, level, alike)
             labels = share.argmax(axis=0)
-            count = [np.count_nonzero(labels == k) for k in range(1, level.channels)]
-            soft = uncertainty.sums(share, single, None)
-            spread = uncertainty.sums(share * (1.0 - share), single, None)
-            doubt = uncertainty.Doubt(soft[None], soft, spread)
-            own = [float(n) for n in count]
-            self.found += own
-            self.true += [float(np.count_nonzero(target == k)) for k in range(1, level.channels)]
-            self.halves += [float(half) for half in doubt.halves(own)]
+            for number, one in enumerate(share[1:], start=1):
+                own = labels == number
+                both, size = float(one[own].sum()), int(np.count_nonzero(own))
+                self.found.append(float(size))
+                self.true.append(float(np.count_nonzero(target == number)))
+                wrong = uncertainty.expected_wrong(both, float(one.sum()), size)
+                self.halves.append(float(uncertainty.halves(_ALONE, [wrong])[0]))
 
     def factor(self) -> float:
         """What the halves of intervals are multiplied by; 1 without a case."""
