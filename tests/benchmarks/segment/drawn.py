@@ -2,13 +2,15 @@
 
 ``python -m tests.benchmarks.segment.drawn --config config/training/segment-brain.yaml`` draws whole
 heads at the maps' own spacing, labels them with the bundle, and prints Dice, the share of the
-errors that the most uncertain voxels hold, seconds and memory; ``--window`` adds the seconds of one
-sliding window of the last level's network over the whole head at full resolution.
+errors that the most uncertain voxels hold, how often a volume's interval holds the true volume,
+seconds and memory; ``--window`` adds the same for the last level over the whole head, and the
+seconds of one sliding window of its network over the whole head at the image's own resolution.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,8 +35,6 @@ from pipeline.segment.train import contrasts_of
 from pipeline.training.bundle import Score
 from tests.benchmarks import meter
 
-#: A common scanner: some bias, blur and noise; the head stays where it is.
-SCANNER = replace(Variety.none(), bias=0.2, gamma=0.1, noise=0.04, blur=0.6)
 COLUMNS = ("case", "contrast", "method", "measure", "value")
 Row = dict[str, Any]
 
@@ -59,7 +59,7 @@ def draw(case: Case, contrasts: Contrasts, seed: int, learned: Sequence[int]) ->
     """Whole head on the grid of the label map."""
     rng = np.random.default_rng(seed)
     known = np.asarray(learned, np.int64)
-    scene = Scene(case, rng, SCANNER, contrasts, np.arange(contrasts.highest + 1), known)
+    scene = Scene(case, rng, Variety.ordinary(), contrasts, np.arange(contrasts.highest + 1), known)
     return images.like(scene.image(case.labels, rng)[0], case.labels)
 
 
@@ -87,6 +87,28 @@ def measures(
         "errors in the most uncertain tenth",
         float((wrong & (unsure >= edge)).sum() / wrong.sum()),
     )
+
+
+def intervals(rows: Sequence[Mapping[str, Any]], truth: sitk.Image) -> Iterator[tuple[str, float]]:
+    """Share of the volumes whose interval holds the true one, and half its width, as median."""
+    values = sitk.GetArrayFromImage(truth).astype(np.int64)
+    true = np.bincount(values.ravel()) * float(np.prod(truth.GetSpacing()))
+    held, half = [], []
+    for row in rows:
+        volume = float(true[int(row["label"])])
+        held.append(float(row["low"]) <= volume <= float(row["high"]))
+        half.append((float(row["high"]) - float(row["low"])) / 2.0 / max(float(row["mm3"]), 1.0))
+    yield "volumes inside their interval", float(np.mean(held))
+    yield "half an interval, share of the volume", float(np.median(half))
+
+
+def uncropped(method: Structures) -> Structures:
+    """The same model, its last level on the whole head."""
+    found, cascade = copy.copy(method), copy.copy(method.cascade)
+    levels = cascade.plan.levels
+    cascade.plan = replace(cascade.plan, levels=(*levels[:-1], replace(levels[-1], crop=())))
+    found.cascade = cascade
+    return found
 
 
 def full_window(method: Structures, image: sitk.Image) -> float:
@@ -128,13 +150,17 @@ def run(options: argparse.Namespace) -> list[Row]:
                 path = options.keep / f"{case.name.rpartition('/')[2]}_{contrast}.nii.gz"
                 images.write_image(image, path)
             output, seconds = meter.timed(partial(method, [image], case.name))
-            row = {"case": case.name, "contrast": contrast}
-            rows += _rows(row, output, case, names, [label.index for label in chosen], seconds)
+            row = {"case": case.name, "contrast": contrast, "method": "cascade"}
+            learned = [label.index for label in chosen]
+            rows += _rows(row, output, case, names, learned, seconds)
             if options.keep:
                 images.write_image(output.labels, path.with_name(f"labels_{path.name}"))
             if options.window:
-                seconds = full_window(method, image)
-                rows.append({**row, "method": "window", "measure": "seconds", "value": seconds})
+                row["method"] = "uncropped"
+                output, seconds = meter.timed(partial(uncropped(method), [image], case.name))
+                rows += _rows(row, output, case, names, learned, seconds)
+                row["method"] = "window"
+                rows.append({**row, "measure": "seconds", "value": full_window(method, image)})
             _say(rows, row)
     return rows
 
@@ -144,9 +170,10 @@ def _rows(
     seconds: float,
 ) -> list[Row]:  # fmt: skip
     values = dict(measures(output.labels, output.entropy, case.labels, names, learned))
+    values |= dict(intervals(output.volumes, case.labels))
     dice = [value for name, value in values.items() if name.startswith("Dice")]
     values |= {"mean Dice": float(np.mean(dice)), "seconds": seconds, "peak MB": meter.peak_mb()}
-    return [{**row, "method": "cascade", "measure": key, "value": v} for key, v in values.items()]
+    return [{**row, "measure": key, "value": value} for key, value in values.items()]
 
 
 def _say(rows: Sequence[Row], row: Row) -> None:
@@ -168,10 +195,10 @@ def table(rows: Sequence[Row]) -> str:
         for measure in wanted:
             if contrast != "all" and measure.startswith("Dice"):
                 continue
-            for method in ("cascade", "window"):
+            for method in ("cascade", "uncropped", "window"):
                 score = _score(rows, contrast, measure, method)
                 if score is not None:
-                    name = measure if method == "cascade" else f"{measure}, full window"
+                    name = measure if method == "cascade" else f"{measure}, {method}"
                     span = "" if score.low is None else f" ({score.low:.4g} to {score.high:.4g})"
                     lines.append(
                         f"| {contrast} | {name} | {score.mean:.4g}{span} | {score.cases} |"
@@ -197,7 +224,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mirror", action="store_true", help="label mirrored images too")
-    parser.add_argument("--window", action="store_true", help="time a full-resolution window")
+    parser.add_argument("--window", action="store_true", help="beside windows over all of it")
     parser.add_argument("--keep", type=Path, help="folder for the images and labels")
     parser.add_argument("--out", type=Path, default=Path("build/bench-segment-drawn.tsv"))
     options = parser.parse_args()
