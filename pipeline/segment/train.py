@@ -39,6 +39,8 @@ from pipeline.training.trainer import Fitted, fit
 
 NAME = "segment"
 MODULE = "pipeline.segment.train"
+#: Fewest drawn scenes that the intervals of volumes are fitted on.
+ORDINARY = 18
 
 #: What the card says of the model; no weight depends on it.
 ABOUT = ("title", "purpose", "limits")
@@ -229,20 +231,20 @@ def _ordinary(task: _Task, trained: _Trained, number: int, member: int) -> data.
     Drawn ones have a contrast that the configuration names, if it names one: what random contrasts
     hide is no scan's fault.
     """
-    material = _material(task, trained, number, member)
+    material, least = _material(task, trained, number, member), 0
     if material.contrasts is not None:
+        least = ORDINARY
         material = replace(material, contrasts=material.contrasts.named())
-    return _wholes(
-        task, material, member, Variety.ordinary(), task.seed + 1000 * number + 500 + member
-    )
+    seed = task.seed + 1000 * number + 500 + member
+    return _wholes(task, material, member, Variety.ordinary(), seed, least)
 
 
 def _wholes(
-    task: _Task, material: Material, member: int, variety: Variety, seed: int
+    task: _Task, material: Material, member: int, variety: Variety, seed: int, least: int = 0
 ) -> data.SeededSamples:
     """Whole validation cases of a member."""
     cases = task.sides[member][1]
-    count = int(task.learning["validation_samples"]) or len(cases)
+    count = max(least, int(task.learning["validation_samples"]) or len(cases))
     return data.SeededSamples(Wholes(material, cases, variety, count, seed), seed, count)
 
 

@@ -153,12 +153,13 @@ def _grid(image: sitk.Image, own: sitk.Image, where: str) -> sitk.Image:
 
 def _prior(posterior: Floats, own: sitk.Image, grid: sitk.Image, where: str) -> Boxed:
     """The smoothed posterior on a grid, each class in its box."""
-    smooth = _smoothed(posterior, own.GetSpacing()[::-1])
+    spacing = own.GetSpacing()[::-1]
     # what lies beyond the level's box is background
-    background = space.linear(smooth[0], own, grid, outside=1.0)
+    background = space.linear(_smoothed(posterior[:1], spacing)[0], own, grid, outside=1.0)
     shape = background.shape
     boxes, values = [boxed.whole(shape)], [torch.from_numpy(background)]
-    for one in smooth[1:]:
+    for share in posterior[1:]:
+        one = _smoothed(share[None], spacing)[0]
         near = boxed.around(torch.from_numpy(one > LEAST))
         if near[0].stop == 0:
             boxes.append(near)
@@ -166,9 +167,8 @@ def _prior(posterior: Floats, own: sitk.Image, grid: sitk.Image, where: str) -> 
             continue
         piece = crop.enlarged(crop.Box.of(near), own, RIM).cut(images.like(one, own))
         place = crop.of_grid(piece, grid, where)
-        share = space.linear(images.array(piece), piece, place.cut(grid))
         boxes.append(place.slices)
-        values.append(torch.from_numpy(share))
+        values.append(torch.from_numpy(space.linear(images.array(piece), piece, place.cut(grid))))
     z, y, x = shape
     return Boxed((z, y, x), tuple(boxes), tuple(values))
 

@@ -91,8 +91,8 @@ def finish(
 
 def _interpolated(found: Sequence[Found], target: sitk.Image, inside: Mask | None) -> _Part:
     last = found[-1]
-    side = None
-    if last.side is not None:
+    side = last.side
+    if side is not None and not images.same_grid(last.grid, target):
         before = found[-2]
         sums = volume.places(before.posterior, before.level, last.level, before.side)
         side = space.stacked(sums, before.grid, target).argmax(axis=0).astype(np.uint8)
@@ -108,7 +108,8 @@ def _interpolated(found: Sequence[Found], target: sitk.Image, inside: Mask | Non
             share[~inside] = 0.0
         entropy += _surprise(share)
         more = share > best
-        channels[more], best[more] = channel, share[more]
+        np.copyto(channels, channel, where=more)
+        np.copyto(best, share, where=more)
         probable += uncertainty.split(share, len(group), side)
     entropy /= np.float32(np.log(last.level.channels))
     labels = space.labelled(channels, last.level, side)
@@ -116,7 +117,9 @@ def _interpolated(found: Sequence[Found], target: sitk.Image, inside: Mask | Non
 
 
 def _surprise(share: Floats) -> Floats:
-    return np.asarray(-share * np.log(np.maximum(share, np.float32(1e-12))))
+    # most classes are nowhere in most of the voxels: 0 log 0 is 0
+    logarithm = np.log(share, out=np.zeros_like(share), where=share > np.float32(1e-12))
+    return np.asarray(-share * logarithm)
 
 
 def _cut(clean: NDArray[np.uint16], box: crop.Box, reference: sitk.Image) -> set[int]:
