@@ -107,9 +107,11 @@ class HeadMethod(ABC):
 
     Attributes:
         contrasts: suffixes of the images that it looks at; empty for one image of any contrast.
+        masked: whether it asks for a brain mask.
     """
 
     contrasts: tuple[str, ...] = ()
+    masked: bool = False
 
     @abstractmethod
     def __call__(
@@ -120,5 +122,5 @@ class HeadMethod(ABC):
         Args:
             channels: images of its contrasts on one grid.
             where: name for messages.
-            mask: on that grid, outside of which nothing is labelled.
+            mask: of the brain, on that grid, outside of which nothing is labelled.
         """

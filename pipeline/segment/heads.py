@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline import images
+import SimpleITK as sitk  # noqa: N813
+
+from pipeline import images, threads
 from pipeline.errors import VoxelwayError
 from pipeline.segment import channels
 from pipeline.segment.case import BRIGHTNESS, HeadMethod, Output
@@ -29,7 +32,7 @@ def of_unit(task: UnitTask, anchor: str, method: HeadMethod, params: Mapping[str
         raise VoxelwayError("E-IMG-INPUT", what, where=name, hint=hint)
     pictures = [found[suffix] for suffix in order]
     mask = None
-    if options["brain_mask"]:
+    if method.masked:
         path = task.results.image("superres", task.unit, "mask", space=anchor, desc="brain")
         mask = task.read_labels(path) > 0
     for image in [*pictures[1:], *([mask] if mask is not None else [])]:
@@ -51,9 +54,34 @@ def of_file(task: Task, source: Path, method: HeadMethod) -> Output:
         raise VoxelwayError("E-IMG-MODALITY", what, where=source.name, hint=hint)
     suffix = source.name.split(".")[0].split("_")[-1]
     suffix = suffix if suffix in BRIGHTNESS or suffix in method.contrasts else ""
-    output = method([image], source.name)
+    mask, told = brain_of(image) if method.masked else (None, [])
+    output = method([image], source.name, mask)
     used = [{"Suffix": suffix or "n/a", "Synthetic": False, "File": source.name}]
-    told = list(output.warnings)
+    told += output.warnings
     if suffix and method.contrasts and suffix not in method.contrasts:
         told.append(f"The model was trained on {method.contrasts[0]}, this is a {suffix}")
     return replace(output, facts={**output.facts, "ChannelsUsed": used}, warnings=told)
+
+
+def brain_of(image: sitk.Image) -> tuple[sitk.Image | None, list[str]]:
+    """The brain mask of a file, which no earlier stage has made; or why there is none."""
+    import torch
+
+    try:
+        found = _deepbet()
+        # one thread: the sums of its convolutions come in one order
+        torch.set_num_threads(1)
+        return found(image) > 0, []
+    except VoxelwayError as error:
+        if error.code != "E-MASK-EMPTY":
+            raise
+        return None, ["No brain mask was found: what lies outside of the brain may be labelled"]
+    finally:
+        torch.set_num_threads(threads.count())
+
+
+@cache
+def _deepbet() -> Callable[[sitk.Image], sitk.Image]:
+    from pipeline.preprocess.methods import deepbet
+
+    return deepbet.create({}, None)

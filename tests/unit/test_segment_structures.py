@@ -15,7 +15,7 @@ from pipeline.bundles import write_bundle
 from pipeline.errors import Exit, VoxelwayError
 from pipeline.networks import build
 from pipeline.paths import Results, Unit
-from pipeline.segment import stage
+from pipeline.segment import heads, stage
 from pipeline.segment.cascade.method import Structures
 from pipeline.task import Task, UnitTask
 from tests.unit.cascade_cases import Fake, Nearest, brick, level, picture, plan
@@ -142,9 +142,74 @@ def test_nothing_is_labelled_outside_of_a_mask(fake: Fake) -> None:
     inside = np.zeros(VALUES.shape, bool)
     inside[:, :, 12:] = True
     source = picture(VALUES)
-    found = Structures(bundle(fake), section())([source], "x", images.like(inside, source))
+    exact = Structures(bundle(fake), section(mask_margin=0))
+    found = exact([source], "x", images.like(inside, source))
     assert np.array_equal(sitk.GetArrayFromImage(found.labels), TRUTH * inside)
     assert found.volumes[0]["mm3"] == 10 * 12 * 8 * 8
+    # two voxels of 2 mm more
+    inside[:, :, 10:] = True
+    wider = Structures(bundle(fake), section(mask_margin=4))
+    more = wider([source], "x", images.like(np.roll(inside, 2, axis=2), source))
+    assert np.array_equal(sitk.GetArrayFromImage(more.labels), TRUTH * inside)
+
+
+def test_a_mask_bounds_the_levels_too(fake: Fake) -> None:
+    """What lies outside does not widen the box of the next level."""
+    inside = np.zeros(VALUES.shape, bool)
+    inside[:, :, 12:] = True
+    source = picture(VALUES)
+    free, bound = (
+        Structures(bundle(fake), section(mask_margin=0))([source], "x", mask)
+        for mask in (None, images.like(inside, source))
+    )
+    sizes = [one.facts["Levels"][1]["Size"][0] for one in (free, bound)]
+    assert sizes[1] < sizes[0]
+    assert 0.5 < bound.facts["Levels"][0]["InsideMask"] < 1.0
+
+
+def test_a_mask_that_misses_the_head_is_left_aside(fake: Fake) -> None:
+    elsewhere = np.zeros(VALUES.shape, bool)
+    elsewhere[:, -3:, -3:] = True
+    source = picture(VALUES)
+    found = Structures(bundle(fake), section())([source], "x", images.like(elsewhere, source))
+    assert np.array_equal(sitk.GetArrayFromImage(found.labels), TRUTH)
+    assert any("mask was left aside: it holds 0 %" in text for text in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("asked", "within", "masked"),
+    [("auto", True, True), ("auto", False, False), (True, False, True), (False, True, False)],
+)
+def test_a_model_of_the_brain_asks_for_a_mask(
+    fake: Fake, asked: str | bool, within: bool, masked: bool
+) -> None:
+    model = bundle(fake, within_brain=within)
+    assert Structures(model, section(brain_mask=asked)).masked is masked
+
+
+def test_a_file_gets_its_brain_mask(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = np.zeros(VALUES.shape, bool)
+    inside[:, :, 12:] = True
+    source = tmp_path / "made-up_T1w.nii.gz"
+    write(source, picture(VALUES))
+
+    def found(image: sitk.Image) -> sitk.Image:
+        return sitk.Cast(images.like(inside, image), sitk.sitkUInt8)
+
+    def nothing(image: sitk.Image) -> sitk.Image:
+        raise VoxelwayError("E-MASK-EMPTY", "deepbet finds no brain in the image")
+
+    monkeypatch.setattr(heads, "_deepbet", lambda: found)
+    model, params = bundle(fake, within_brain=True), section(mask_margin=0)
+    task = Task("segment", params)
+    kept = heads.of_file(task, source, Structures(model, params))
+    assert np.array_equal(sitk.GetArrayFromImage(kept.labels), TRUTH * inside)
+    monkeypatch.setattr(heads, "_deepbet", lambda: nothing)
+    free = heads.of_file(task, source, Structures(model, params))
+    assert np.array_equal(sitk.GetArrayFromImage(free.labels), TRUTH)
+    assert any("No brain mask was found" in text for text in free.warnings)
 
 
 def test_the_clean_up_of_the_configuration_is_done(fake: Fake) -> None:

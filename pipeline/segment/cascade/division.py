@@ -66,6 +66,7 @@ class Divided(HeadMethod):
         if len(set(asked)) < len(asked) or not set(asked) <= known:
             what = f"segment.cascade.divide names the labels {asked}, each has to be one of the"
             raise VoxelwayError("E-CONFIG-VALUE", f"{what} model's, and once")
+        self.masked = whole.masked
         self.contrasts = _contrasts([whole, *(one.method for one in divisions)])
 
     def __call__(

@@ -14,6 +14,7 @@ from pipeline import images
 from pipeline.labels import Label
 from pipeline.segment import crop
 from pipeline.segment.cascade import space, uncertainty, volume
+from pipeline.segment.cascade.bounds import Bounds
 from pipeline.segment.cascade.cleanup import Cleanup
 from pipeline.segment.cascade.run import Found
 from pipeline.segment.cascade.uncertainty import Limits
@@ -59,7 +60,7 @@ def finish(
     cleanup: Cleanup,
     limits: Limits,
     factor: float,
-    keep: sitk.Image | None = None,
+    bounds: Bounds | None = None,
 ) -> Finished:
     """Labels of the most probable class at the place of every voxel of the input.
 
@@ -73,12 +74,12 @@ def finish(
         cleanup: of the labels.
         limits: when a structure is flagged.
         factor: of the volumes' intervals.
-        keep: mask on the grid of the input outside of which nothing is labelled.
+        bounds: outside of which nothing is labelled.
     """
     last = found[-1]
     box = crop.of_grid(last.grid, reference, last.level.name)
     target = box.cut(reference)
-    inside = images.bool_array(box.cut(keep)) if keep is not None else None
+    inside = bounds.inside(target) if bounds is not None else None
     part = _interpolated(found, target, inside)
     clean = cleanup(part.labels)
     kind = np.uint8 if clean.max(initial=0) < 256 else np.uint16

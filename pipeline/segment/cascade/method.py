@@ -12,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline import images, labels
 from pipeline.segment import summary
 from pipeline.segment.cascade import finish, uncertainty
+from pipeline.segment.cascade.bounds import TRUST, Bounds
 from pipeline.segment.cascade.cleanup import Cleanup
 from pipeline.segment.cascade.finish import Finished
 from pipeline.segment.cascade.run import Cascade, Found, Options
@@ -47,6 +48,9 @@ class Structures(HeadMethod):
         )
         plan = self.cascade.plan
         self.contrasts = () if plan.any_contrast else plan.contrasts
+        wanted = options["brain_mask"]
+        self.masked = plan.within_brain if wanted == "auto" else bool(wanted)
+        self.margin = float(options["mask_margin"])
         self.table = tuple(
             sorted((labels.of_row(row) for row in plan.labels), key=lambda label: label.index)
         )
@@ -62,15 +66,19 @@ class Structures(HeadMethod):
         self, channels: Sequence[sitk.Image], where: str, mask: sitk.Image | None = None
     ) -> Output:
         """As of :class:`HeadMethod`."""
-        found = self.cascade(channels, where)
         own = channels[0]
+        bounds = Bounds.of(mask, self.margin) if mask is not None else None
+        found = self.cascade(channels, where, bounds)
+        inside = found[0].facts.get("InsideMask", 1.0)
+        kept = bounds if inside >= TRUST else None
         result = finish.finish(
-            found, own, self.table, self.cleanup, self.limits, self.cascade.factor, mask
+            found, own, self.table, self.cleanup, self.limits, self.cascade.factor, kept
         )
         coarse = images.resample(_labels(found[0]), own, labels=True)
         told = [
             *uncertainty.sentences(result.volumes),
             *_thick(own, found[-1]),
+            *_distrusted(inside),
             *summary.implausible(summary.by_tissue(result.volumes, self.table), self.plausible),
         ]
         return Output(
@@ -95,6 +103,13 @@ def _thick(image: sitk.Image, last: Found) -> list[str]:
     if longest < THICK * model:
         return []
     return [f"Voxels of {longest:.3g} mm, the model works at {model:g} mm: volumes are less sure"]
+
+
+def _distrusted(inside: float) -> list[str]:
+    if inside >= TRUST:
+        return []
+    share = f"{100 * inside:.0f} %"
+    return [f"The brain mask was left aside: it holds {share} of what the first level found"]
 
 
 def _facts(found: Sequence[Found], result: Finished) -> dict[str, Any]:

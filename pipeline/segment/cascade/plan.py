@@ -149,6 +149,7 @@ class CascadePlan:
         intensity: scale of the image.
         facts: of the data that the plan was derived from, for people.
         appearance: see :mod:`pipeline.segment.cascade.borders`; None: the networks' borders stay.
+        within_brain: whether a brain mask holds all labels, and bounds what is found.
     """
 
     contrasts: tuple[str, ...]
@@ -157,6 +158,7 @@ class CascadePlan:
     intensity: Intensity = Intensity()
     facts: Mapping[str, Any] = field(default_factory=dict)
     appearance: Appearance | None = None
+    within_brain: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -207,6 +209,7 @@ def of(content: Any, where: str) -> CascadePlan:
             Intensity(**content["intensity"]),
             content.get("facts", {}),
             _appearance(content.get("appearance")),
+            bool(content.get("within_brain", False)),
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"This is no plan of a cascade: {type(error).__name__}: {error}"

@@ -29,6 +29,7 @@ from pipeline.segment.cascade import (
     volume,
     window,
 )
+from pipeline.segment.cascade.bounds import TRUST, Bounds
 from pipeline.segment.cascade.plan import CascadePlan, Level, PriorGrid
 from pipeline.segment.cascade.space import Labels, Places
 from pipeline.segment.cascade.volume import Floats, Scale
@@ -143,12 +144,15 @@ class Cascade:
             _let_drop(self.networks.values(), str(bundle))
         torch.set_num_threads(threads.count())
 
-    def __call__(self, channels: Sequence[sitk.Image], where: str) -> list[Found]:
+    def __call__(
+        self, channels: Sequence[sitk.Image], where: str, bounds: Bounds | None = None
+    ) -> list[Found]:
         """Every level, from coarse to fine.
 
         Args:
             channels: of the plan's contrasts, on one grid.
             where: name for messages.
+            bounds: outside of which nothing is found, if most of the first level lies inside.
 
         Raises:
             VoxelwayError: E-MODEL-INPUT for another number of channels, E-IMG-SLICES when the field
@@ -162,9 +166,15 @@ class Cascade:
         # one seed an image: what came before it does not change its draws
         torch.manual_seed(self.options.seed)
         scene = Scene(tuple(volume.canonical(image) for image in channels), where)
-        found = [self._first(scene)]
+        first = self._first(scene)
+        if bounds is not None:
+            share = bounds.share(first)
+            first.facts["InsideMask"] = round(share, 4)
+            bounds = bounds if share >= TRUST else None
+        found = [first if bounds is None else bounds.kept(first)]
         for number in range(1, len(self.plan.levels)):
-            found.append(self._next(scene, number, found[-1]))
+            one = self._next(scene, number, found[-1])
+            found.append(one if bounds is None else bounds.kept(one))
         alike = self.plan.appearance if self.options.appearance else None
         if alike is not None:
             last, before = found[-1], found[-2] if len(found) > 1 else found[-1]

@@ -72,6 +72,7 @@ def derive(
                 "memory_mb": _memory(levels, learning),
             },
             _appearance(learning),
+            bool(learning["within_brain"]),
         )
     except ValueError as error:
         hint = "Look at segment.learning.levels; config/README.md tells what each key means"

@@ -24,6 +24,7 @@ import torch
 
 from pipeline import config, files, images, threads
 from pipeline import labels as tables
+from pipeline.segment import heads
 from pipeline.segment.cascade import volume, window
 from pipeline.segment.cascade.method import Structures
 from pipeline.segment.case import Output
@@ -149,7 +150,7 @@ def run(options: argparse.Namespace) -> list[Row]:
             if options.keep:
                 path = options.keep / f"{case.name.rpartition('/')[2]}_{contrast}.nii.gz"
                 images.write_image(image, path)
-            output, seconds = meter.timed(partial(method, [image], case.name))
+            output, seconds = meter.timed(partial(_labelled, method, image, case.name))
             row = {"case": case.name, "contrast": contrast, "method": "cascade"}
             learned = [label.index for label in chosen]
             rows += _rows(row, output, case, names, learned, seconds)
@@ -157,12 +158,20 @@ def run(options: argparse.Namespace) -> list[Row]:
                 images.write_image(output.labels, path.with_name(f"labels_{path.name}"))
             if options.window:
                 row["method"] = "uncropped"
-                output, seconds = meter.timed(partial(uncropped(method), [image], case.name))
+                output, seconds = meter.timed(
+                    partial(_labelled, uncropped(method), image, case.name)
+                )
                 rows += _rows(row, output, case, names, learned, seconds)
                 row["method"] = "window"
                 rows.append({**row, "measure": "seconds", "value": full_window(method, image)})
             _say(rows, row)
     return rows
+
+
+def _labelled(method: Structures, image: sitk.Image, where: str) -> Output:
+    """As a file is labelled; the brain mask is part of it."""
+    mask = heads.brain_of(image)[0] if method.masked else None
+    return method([image], where, mask)
 
 
 def _rows(
