@@ -200,16 +200,22 @@ def test_table_by_hand() -> None:
     assert lines[3].startswith("| b | 0 | ")
 
 
+#: All of the twenty voxels.
+BOX = {"Index": [0, 0, 0], "Size": [20, 1, 1]}
+
+
 def test_a_label_without_a_dice_is_no_error_where_it_is_right() -> None:
     # ten voxels of fluid (24), ten of a structure (2), of which one, the least sure, is missed
     truth = np.repeat([24, 2], 10).reshape(1, 1, 20).astype(np.uint16)
     found, unsure = truth.copy(), np.full(truth.shape, 0.1, np.float32)
     found[0, 0, 10], unsure[0, 0, 10:12] = 24, (0.9, 0.8)
     labels, entropy, known = (sitk.GetImageFromArray(one) for one in (found, unsure, truth))
-    told = dict(drawn.measures(labels, entropy, known, {2: "part"}, [2, 24]))
+    told = dict(drawn.measures(labels, entropy, known, {2: "part"}, [2, 24], BOX))
     # 2 · 9 / (9 + 10); the tenth that is most unsure are two voxels of twenty
     assert told["Dice of part"] == pytest.approx(18 / 19)
     assert told["errors in the most uncertain tenth"] == 1.0
     unsure[0, 0, 10] = 0.05
-    told = dict(drawn.measures(labels, sitk.GetImageFromArray(unsure), known, {2: "part"}, [2, 24]))
+    told = dict(
+        drawn.measures(labels, sitk.GetImageFromArray(unsure), known, {2: "part"}, [2, 24], BOX)
+    )
     assert told["errors in the most uncertain tenth"] == 0.0

@@ -66,11 +66,12 @@ def draw(case: Case, contrasts: Contrasts, seed: int, learned: Sequence[int]) ->
 
 def measures(
     found: sitk.Image, entropy: sitk.Image, truth: sitk.Image, names: Mapping[int, str],
-    learned: Sequence[int],
+    learned: Sequence[int], box: Mapping[str, Sequence[int]],
 ) -> Iterator[tuple[str, float]]:  # fmt: skip
     """Dice of each structure, and the share of errors in the tenth that is most uncertain.
 
-    Every label that was learned can be an error, those that no Dice is told of too.
+    Every label that was learned can be an error, those that no Dice is told of too. The tenth is of
+    the voxels in ``box``, which the last level looked at.
     """
     ours, theirs = (sitk.GetArrayFromImage(one).astype(np.int64) for one in (found, truth))
     theirs = np.where(np.isin(theirs, learned), theirs, 0)
@@ -80,10 +81,12 @@ def measures(
             both = np.count_nonzero((ours == label) & (theirs == label))
             yield f"Dice of {name}", 2.0 * both / (np.count_nonzero(ours == label) + size)
     unsure = images.array(entropy)
-    # inside the box that the last level looked at, as far as it found or should have found anything
-    box = unsure > 0
-    wrong = (ours != theirs) & box
-    edge = np.quantile(unsure[box], 0.9)
+    part = tuple(
+        slice(first, first + count)
+        for first, count in reversed(list(zip(box["Index"], box["Size"], strict=True)))
+    )
+    unsure, wrong = unsure[part], (ours != theirs)[part]
+    edge = np.quantile(unsure, 0.9)
     yield (
         "errors in the most uncertain tenth",
         float((wrong & (unsure >= edge)).sum() / wrong.sum()),
@@ -178,7 +181,10 @@ def _rows(
     row: Row, output: Output, case: Case, names: Mapping[int, str], learned: Sequence[int],
     seconds: float,
 ) -> list[Row]:  # fmt: skip
-    values = dict(measures(output.labels, output.entropy, case.labels, names, learned))
+    found = measures(
+        output.labels, output.entropy, case.labels, names, learned, output.facts["Box"]
+    )
+    values = dict(found)
     values |= dict(intervals(output.volumes, case.labels))
     dice = [value for name, value in values.items() if name.startswith("Dice")]
     values |= {"mean Dice": float(np.mean(dice)), "seconds": seconds, "peak MB": meter.peak_mb()}
