@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -116,8 +117,7 @@ class _Call:
         """Work on units, or pass them over; write their statuses."""
         try:
             with Behind(self.overlap) as behind:
-                following = [*units[1:], None]
-                pairs = zip(units, following, strict=True)
+                pairs = itertools.zip_longest(units, units[1:])
                 ends = [behind.do(self._one(unit, upcoming)) for unit, upcoming in pairs]
                 return [end() for end in ends]
         finally:

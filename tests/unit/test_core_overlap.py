@@ -86,6 +86,12 @@ def test_the_results_are_those_of_one_thing_at_a_time(results: Results) -> None:
     assert [told(unit) for unit in UNITS] == before
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_call_without_units_has_nothing_to_do(results: Results, overlap: bool) -> None:
+    setup = runner.Setup(results, {"method": "nlm", "seed": 0})
+    assert runner.run_units(Adding(overlap=overlap), [], setup) == Exit.DONE
+
+
 def test_the_next_units_images_are_read_before_they_are_asked_for(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
