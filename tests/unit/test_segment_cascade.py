@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline import images
 from pipeline.errors import VoxelwayError
 from pipeline.segment.cascade import memory, volume
+from pipeline.segment.cascade.bounds import Bounds
 from pipeline.segment.cascade.plan import Intensity
 from pipeline.segment.cascade.run import Cascade, Found, Options, Scene, _values
 from tests.unit.cascade_cases import Fake, Halves, Nearest, brick, level, picture, plan
@@ -64,6 +65,19 @@ def test_a_structure_that_is_cut_enlarges_the_box(fake: Fake, most: int, whole: 
     assert fine.facts["Touched"] is not whole
     # 4 mm a time from x = 14..25: 12..27, 10..29, 8..31 with the ends at its faces, 6..33
     assert fine.facts["Enlargements"] == (4 if whole else 0)
+
+
+def test_what_lies_out_of_bounds_does_not_enlarge_the_box(fake: Fake) -> None:
+    """Nor does it count in the volumes that networks are compared by."""
+    parts = [((8, 12, 8), (32, 20, 16), 0.5), ((16, 12, 8), (24, 20, 16), 0.9)]
+    image = picture(brick((40, 32, 24), parts))
+    middle = brick((40, 32, 24), [((16, 8, 4), (24, 24, 20), 1.0)])
+    bounds = Bounds.of(images.like(middle.astype(np.uint8), image), 0.0)
+    free = two_levels(fake, 4)([image], "made up")[-1]
+    bound = two_levels(fake, 4)([image], "made up", bounds)[-1]
+    assert (free.facts["Enlargements"], bound.facts["Enlargements"]) == (4, 0)
+    assert np.count_nonzero(array(bound)) == 8 * 8 * 8
+    assert bound.samples.sum() == pytest.approx(8**3 * 8, rel=1e-3)
 
 
 def test_fragments_at_the_border_enlarge_nothing(fake: Fake) -> None:

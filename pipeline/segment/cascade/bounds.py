@@ -55,9 +55,13 @@ class Bounds:
         found = space.linear(images.array(own), own, grid, outside=float("inf"))
         return np.asarray(found <= self.margin + more)
 
+    def near(self, grid: sitk.Image) -> NDArray[np.bool_]:
+        """What is out of bounds by half a voxel at most, (Z, Y, X)."""
+        return self.inside(grid, 0.5 * max(grid.GetSpacing()))
+
     def kept(self, found: Found) -> Found:
-        """What a level found, without what is out of bounds by more than half a voxel."""
-        inside = self.inside(found.grid, 0.5 * max(found.grid.GetSpacing()))
+        """What a level found, without what is out of bounds."""
+        inside = self.near(found.grid)
         share = np.where(inside, found.posterior, np.float32(0.0))
         share[0, ~inside] = 1.0
         return replace(found, posterior=share)
@@ -65,5 +69,5 @@ class Bounds:
     def share(self, found: Found) -> float:
         """Share of what a level found that lies in the bounds."""
         labelled = found.labels > 0
-        held = labelled & self.inside(found.grid, 0.5 * max(found.grid.GetSpacing()))
-        return float(held.sum() / max(1, labelled.sum()))
+        held = labelled & self.near(found.grid)
+        return round(float(held.sum() / max(1, labelled.sum())), 4)

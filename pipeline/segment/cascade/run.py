@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Scene:
-    """Channels of one subject, axes turned to be nearest to LPS, and its name for messages."""
+    """What is looked at.
+
+    Attributes:
+        channels: of one subject, axes turned to be nearest to LPS.
+        where: its name for messages.
+        bounds: outside of which nothing is found; None where there are none.
+    """
 
     channels: tuple[sitk.Image, ...]
     where: str
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -169,12 +176,12 @@ class Cascade:
         first = self._first(scene)
         if bounds is not None:
             share = bounds.share(first)
-            first.facts["InsideMask"] = round(share, 4)
-            bounds = bounds if share >= TRUST else None
-        found = [first if bounds is None else bounds.kept(first)]
+            first.facts["InsideMask"] = share
+            if share >= TRUST:
+                first, scene = bounds.kept(first), replace(scene, bounds=bounds)
+        found = [first]
         for number in range(1, len(self.plan.levels)):
-            one = self._next(scene, number, found[-1])
-            found.append(one if bounds is None else bounds.kept(one))
+            found.append(self._next(scene, number, found[-1]))
         alike = self.plan.appearance if self.options.appearance else None
         if alike is not None:
             last, before = found[-1], found[-2] if len(found) > 1 else found[-1]
@@ -194,7 +201,7 @@ class Cascade:
             raise VoxelwayError("E-IMG-SLICES", what, where=scene.where, hint=hint)
         values = _values(scene, grid)
         scales = tuple(volume.first_scale(one, self.plan.intensity, scene.where) for one in values)
-        found = self._level(0, grid, values, scales, None, scene.where)
+        found = self._level(0, grid, values, scales, None, scene)
         self._check(found, scene.where)
         return found
 
@@ -224,7 +231,7 @@ class Cascade:
         )
         for count in range(self.options.enlargements + 1):
             grid = box.cut(whole)
-            found = self._level(number, grid, _values(scene, grid), scales, before, scene.where)
+            found = self._level(number, grid, _values(scene, grid), scales, before, scene)
             # fragments far from everything else are no reason to look further
             part = images.like(cleanup.largest(found.labels > 0, 0.01), grid)
             touched = bool(level.crop) and crop.touches(part, box, whole.GetSize())
@@ -242,7 +249,7 @@ class Cascade:
         values: tuple[Floats, ...],
         scales: tuple[Scale, ...],
         before: Found | None,
-        where: str,
+        scene: Scene,
     ) -> Found:
         level = self.plan.levels[number]
         channels = [scale(one) for scale, one in zip(scales, values, strict=True)]
@@ -259,8 +266,11 @@ class Cascade:
             if level.inside:
                 within = before.where(level.inside)
                 inside = space.nearest(within, before.grid, grid)
+        if scene.bounds is not None:
+            near = scene.bounds.near(grid)
+            inside = near if inside is None else inside & near
         image = torch.from_numpy(np.stack(channels))[None]
-        route = self._route(level, image, where)
+        route = self._route(level, image, scene.where)
         mirror = self._mirror(level, before, len(channels)) if self.options.mirror else None
         mean: Floats | None = None
         sums_of = []
