@@ -2,7 +2,8 @@
 
 It works on the copy of the project that PYTHONPATH names. A file `fail` beside the DICOM folder
 with lines `fail STAGE SUBJECT` makes a stage refuse a subject; `crash` makes it end without a
-status, `hang` not end at all, `nap` take its time, `eat` take more memory than it asked for.
+status, `hang` not end at all, `nap` take its time, `eat` take more memory than it asked for once
+the order is taken back.
 """
 
 from __future__ import annotations
@@ -100,7 +101,11 @@ def obey(orders: list[str], work: str) -> None:
     lengths = {f"hang {work}": 600, f"eat {work}": 600, f"nap {work}": 5}
     for order in lengths.keys() & set(orders):
         Path(f"{work.replace(' ', '-')}.pid").write_text(str(os.getpid()))
-        much = b"x" * (GREED if order.startswith("eat") else 0)
+        greedy = order.startswith("eat")
+        # nobody could ask a process that is killed at once what it was
+        while greedy and order in given():
+            time.sleep(0.1)
+        much = b"x" * (GREED if greedy else 0)
         time.sleep(lengths[order])
         del much
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ class OnCluster:
     """The project, run with the slurm profile as a user types it, but polled every second."""
 
     project: Project
+    runs: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def command(self) -> list[str]:
@@ -80,12 +82,14 @@ class OnCluster:
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a run in the background."""
         log = (self.project.root / "run.log").open("w", encoding="utf-8")
-        return subprocess.Popen(
+        run = subprocess.Popen(
             [*self.command, *arguments], cwd=self.project.root, env=self.project.environment,
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True, text=True,
             # in the background of a shell Ctrl-C is ignored, and that is passed on
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
+        self.runs.append(run)
+        return run
 
     def ended(self, run: subprocess.Popen[str]) -> Run:
         """How a run in the background ended."""
@@ -98,14 +102,29 @@ class OnCluster:
         wait_for(lambda: mark.is_file() and mark.read_text())
         return int(mark.read_text())
 
+    def end(self) -> None:
+        """End what a test that failed half-way has left, which would fail those after it."""
+        for run in self.runs:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+        subprocess.run(["scancel", "--user", "root"], check=True, timeout=60)
+        wait_for(lambda: not queue())
+
 
 @pytest.fixture
-def on_cluster(project: Project) -> OnCluster:  # noqa: F811
+def on_cluster(project: Project) -> Iterator[OnCluster]:  # noqa: F811
     """Two subjects, the profiles where Snakemake looks for them."""
-    return beside(project)
+    with beside(project) as found:
+        yield found
 
 
-def beside(project: Project) -> OnCluster:  # noqa: F811
+@contextmanager
+def beside(project: Project) -> Iterator[OnCluster]:  # noqa: F811
     """A project whose profile for Slurm stands where Snakemake looks for it."""
     (project.root / "slurm").symlink_to("workflow/profiles/slurm")
-    return OnCluster(project)
+    found = OnCluster(project)
+    try:
+        yield found
+    finally:
+        found.end()

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,10 @@ def expected(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.fixture
-def on_cluster(pristine: Project, tmp_path: Path) -> OnCluster:
+def on_cluster(pristine: Project, tmp_path: Path) -> Iterator[OnCluster]:
     """A fresh copy."""
-    return beside(copy(pristine, tmp_path / "project"))
+    with beside(copy(pristine, tmp_path / "project")) as found:
+        yield found
 
 
 def finishes(project: Project, expected: dict[str, str]) -> None:
@@ -79,6 +81,7 @@ def test_jobs_that_are_killed_or_take_too_much_are_tried_again(
     run = on_cluster.begin(*INGEST, "--set-resources", "ingest:mem_mb=800*attempt")
     killed, greedy, slow = (on_cluster.process(f"ingest-{who}") for who in ("one", "two", "three"))
     jobs = [job_of(process)[0] for process in (killed, greedy, slow)]
+    # from here on the second eats
     project.order("")
     os.kill(killed, signal.SIGKILL)
     tell("scontrol", "update", f"JobId={jobs[2]}", "TimeLimit=1")

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,14 +54,14 @@ def local(pristine: Project, tmp_path_factory: pytest.TempPathFactory) -> Projec
 @pytest.fixture(scope="module")
 def first(
     local: Project, pristine: Project, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[OnCluster, Run]:
+) -> Iterator[tuple[OnCluster, Run]]:
     """The same cohort, run on the cluster, with the same pseudonyms."""
     project = pristine.copied(tmp_path_factory.mktemp("cluster") / "project")
     private = project.root / "results-private"
     private.mkdir(mode=0o700)
     shutil.copy2(local.root / "results-private" / "pseudonym.key", private)
-    on_cluster = beside(project)
-    return on_cluster, on_cluster.snakemake()
+    with beside(project) as on_cluster:
+        yield on_cluster, on_cluster.snakemake()
 
 
 def test_a_chain_of_stages_is_one_job(first: tuple[OnCluster, Run]) -> None:
