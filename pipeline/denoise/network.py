@@ -15,6 +15,8 @@ from pipeline import device, images, threads
 from pipeline.bundles.networks import load
 from pipeline.denoise.noise import around
 from pipeline.denoise.request import Request
+from pipeline.errors import VoxelwayError
+from pipeline.networks.refiner import Refiner
 from pipeline.restore import tiles
 
 NAME = "denoise"
@@ -28,16 +30,27 @@ Values = NDArray[np.float32]
 class Network:
     """Loaded once for any number of images.
 
+    Args:
+        bundle: of stage ``denoise``.
+        refines: whether it starts from what another filter left.
+
     Attributes:
         contrasts: suffixes that it was trained on.
 
     Raises:
-        VoxelwayError: E-MODEL-MISSING, E-MODEL-CHECKSUM, E-MODEL-INPUT.
+        VoxelwayError: E-MODEL-MISSING, E-MODEL-CHECKSUM; E-MODEL-INPUT, for a network that starts
+            from something else, too.
     """
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, *, refines: bool = False) -> None:
         loaded = load(bundle, NAME)
         network = loaded.network(NAME, bundle)
+        if isinstance(network, Refiner) is not refines:
+            what = "The network starts from the noisy image, not from what non-local means left"
+            if not refines:
+                what = "The network starts from what non-local means left, not from the noisy image"
+            hint = "Name the method that it was trained for: refined_nlm has networks of its own"
+            raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle), hint=hint)
         self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
         self.device = device.choose()
         self.network = network.to(self.device).eval()

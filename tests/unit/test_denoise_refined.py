@@ -17,6 +17,7 @@ from pipeline.denoise.learning.noise_model import NoiseModel
 from pipeline.denoise.learning.prefiltered import Judged, Prefiltered, with_filtered
 from pipeline.denoise.noise import Noise
 from pipeline.denoise.request import Request
+from pipeline.errors import VoxelwayError
 from pipeline.restore.volumes import Volume
 
 from .contract_cases import SMALL
@@ -30,15 +31,15 @@ def volume() -> Volume:
     return Volume("s/1", "T1w", values, values > 0, (1, 1, 1), 0.0, True, "")
 
 
-def bundle(folder: Path, bias: float) -> Path:
+def bundle(folder: Path, bias: float, name: str = "refiner") -> Path:
     """A small network that takes ``bias`` levels off what it is given."""
     torch.manual_seed(0)
-    network = networks.build("refiner", SMALL["refiner"])
+    network = networks.build(name, SMALL[name])
     weights = {f"denoise/{name}": part.numpy() for name, part in network.state_dict().items()}
     weights["denoise/tail.bias"] = weights["denoise/tail.bias"] + np.float32(bias)
     about: dict[str, Any] = {
         "stage": "denoise",
-        "architecture": {"denoise": {"name": "refiner", "arguments": SMALL["refiner"]}},
+        "architecture": {"denoise": {"name": name, "arguments": SMALL[name]}},
         "inputs": {},
         "outputs": {},
         "training": {
@@ -69,6 +70,15 @@ def test_the_network_starts_from_what_non_local_means_left(tmp_path: Path, bias:
     # the level is 5; what is far from the range of half precision is exact to a thousandth
     assert np.allclose(found, bias * 5.0, atol=0.02)
     assert (images.array(refined)[:3, :3, :3] == 0).all()
+
+
+def test_a_network_of_another_method_is_refused(tmp_path: Path) -> None:
+    refiner = bundle(tmp_path / "refiner", 0.0)
+    with pytest.raises(VoxelwayError, match=r"E-MODEL-INPUT.*starts from what non-local means"):
+        methods.create("denoise", "drunet", {}, refiner)
+    plain = bundle(tmp_path / "drunet", 0.0, "drunet")
+    with pytest.raises(VoxelwayError, match=r"E-MODEL-INPUT.*starts from the noisy image"):
+        methods.create("denoise", "refined_nlm", {}, plain)
 
 
 def test_the_filtered_image_of_a_sample_is_closer_to_the_truth() -> None:

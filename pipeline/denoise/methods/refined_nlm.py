@@ -29,7 +29,7 @@ def create(params: Mapping[str, Any], model: Path | None) -> Method:
 
     assert model is not None  # methods.create has seen to it
     # the search radius is the network's: it was trained on what this one leaves
-    first, network = nlm.create({}, None), Network(model)
+    first, network = nlm.create({}, None), Network(model, refines=True)
 
     def run(request: Request) -> sitk.Image:
         return images.like(network(request, images.array(first(request))), request.image)
