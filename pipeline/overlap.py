@@ -9,8 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import SimpleITK as sitk  # noqa: N813
 
@@ -31,19 +30,6 @@ class Behind:
         self._pool = ThreadPoolExecutor(1, "behind") if enabled else None
         self._last: Future[Any] | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Wait for what was begun."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-
     def do(self, work: Callable[[], Result]) -> Callable[[], Result]:
         """Begin to do it, when what was begun before has ended.
 
@@ -60,6 +46,11 @@ class Behind:
             self._last.result()
         self._last = self._pool.submit(work)
         return self._last.result
+
+    def close(self) -> None:
+        """Wait for what was begun."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,7 +116,7 @@ class _Call:
     def all(self, units: Sequence[Unit]) -> list[status.State]:
         """Work on units, or pass them over; write their statuses."""
         try:
-            with Behind(self.overlap) as behind:
+            with closing(Behind(self.overlap)) as behind:
                 pairs = itertools.zip_longest(units, units[1:])
                 ends = [behind.do(self._one(unit, upcoming)) for unit, upcoming in pairs]
                 return [end() for end in ends]
@@ -312,7 +312,7 @@ def run_rows(
         rows: of the batch.
         overlap: whether images are written while the next row is worked on.
     """
-    with Behind(overlap) as behind:
+    with closing(Behind(overlap)) as behind:
         ends = [behind.do(_one_row(work, row)) for row in rows]
         return verdict([end() for end in ends])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -125,17 +126,22 @@ def test_the_next_units_images_are_read_before_they_are_asked_for(
     assert by["sub-1"] == "MainThread" and by["sub-2"] == "ahead"
 
 
+def refuse_to_write(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Images of the second unit are refused."""
+    genuine = images.write_image
+
+    def refusing(image: sitk.Image, path: Path) -> None:
+        if path.name.startswith("sub-10_"):
+            raise VoxelwayError(code, "A test's own refusal", where=str(path))
+        genuine(image, path)
+
+    monkeypatch.setattr(images, "write_image", refusing)
+
+
 def test_a_full_disk_ends_the_call_and_leaves_no_status(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = images.write_image
-
-    def full(image: sitk.Image, path: Path) -> None:
-        if path.name.startswith("sub-10_"):
-            raise VoxelwayError("E-DISK-FULL", "The disk is full", where=str(path))
-        genuine(image, path)
-
-    monkeypatch.setattr(images, "write_image", full)
+    refuse_to_write(monkeypatch, "E-DISK-FULL")
     setup = runner.Setup(results, {"method": "nlm", "seed": 0})
     with pytest.raises(VoxelwayError, match="E-DISK-FULL"):
         runner.run_units(Adding(overlap=True), UNITS, setup)
@@ -146,14 +152,7 @@ def test_a_full_disk_ends_the_call_and_leaves_no_status(
 def test_an_image_that_can_not_be_written_fails_its_unit_only(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = images.write_image
-
-    def strange(image: sitk.Image, path: Path) -> None:
-        if path.name.startswith("sub-10_"):
-            raise VoxelwayError("E-IMG-GRID", "A test's own refusal", where=str(path))
-        genuine(image, path)
-
-    monkeypatch.setattr(images, "write_image", strange)
+    refuse_to_write(monkeypatch, "E-IMG-GRID")
     setup = runner.Setup(results, {"method": "nlm", "seed": 0})
     assert runner.run_units(Adding(overlap=True), UNITS, setup) == Exit.SOME
     found = [status.read(results, unit, "denoise") for unit in UNITS]
@@ -235,7 +234,7 @@ def test_rows_of_a_batch_are_their_own(overlap: bool, capsys: pytest.CaptureFixt
 
 
 def test_one_end_at_a_time_and_an_error_is_told() -> None:
-    with Behind(True) as behind:
+    with closing(Behind(True)) as behind:
         first = behind.do(lambda: 1)
         second = behind.do(lambda: 1 // 0)
         assert first() == 1
