@@ -21,6 +21,7 @@ from pipeline.task import Task, UnitTask
 
 NAME = "denoise"
 REQUIRES = ("preprocess",)
+OVERLAP = True
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pipeline.denoise.learning.draw import Training, Validation
 from pipeline.denoise.learning.noise_model import Values
 from pipeline.denoise.methods import nlm
 from pipeline.denoise.noise import Noise
+from pipeline.progress import shown
 
 Sample = dict[str, Any]
 #: Least level that the filter is told, share of the range.
@@ -32,9 +33,10 @@ class Prefiltered:
 
     def __init__(self, crops: Training, count: int, seed: int, side: int) -> None:
         self.side = side
+        numbers = shown(range(count), count, "non-local means", unit="crop")
         self.crops = [
             with_filtered(crops(np.random.default_rng([seed, 5, number]), number))
-            for number in range(count)
+            for number in numbers
         ]
 
     def __call__(self, rng: np.random.Generator, number: int) -> Sample:
