@@ -56,11 +56,12 @@ def of_file(task: Task, source: Path, method: HeadMethod) -> Output:
     suffix = suffix if suffix in BRIGHTNESS or suffix in method.contrasts else ""
     mask, told = brain_of(image) if method.masked else (None, [])
     output = method([image], source.name, mask)
+    found = {"BrainMask": "deepbet" if mask is not None else "n/a"} if method.masked else {}
     used = [{"Suffix": suffix or "n/a", "Synthetic": False, "File": source.name}]
     told += output.warnings
     if suffix and method.contrasts and suffix not in method.contrasts:
         told.append(f"The model was trained on {method.contrasts[0]}, this is a {suffix}")
-    return replace(output, facts={**output.facts, "ChannelsUsed": used}, warnings=told)
+    return replace(output, facts={**output.facts, **found, "ChannelsUsed": used}, warnings=told)
 
 
 def brain_of(image: sitk.Image) -> tuple[sitk.Image | None, list[str]]:

@@ -206,10 +206,12 @@ def test_a_file_gets_its_brain_mask(
     task = Task("segment", params)
     kept = heads.of_file(task, source, Structures(model, params))
     assert np.array_equal(sitk.GetArrayFromImage(kept.labels), TRUTH * inside)
+    assert kept.facts["BrainMask"] == "deepbet"
     monkeypatch.setattr(heads, "_deepbet", lambda: nothing)
     free = heads.of_file(task, source, Structures(model, params))
     assert np.array_equal(sitk.GetArrayFromImage(free.labels), TRUTH)
     assert any("No brain mask was found" in text for text in free.warnings)
+    assert free.facts["BrainMask"] == "n/a"
 
 
 def test_the_clean_up_of_the_configuration_is_done(fake: Fake) -> None:
