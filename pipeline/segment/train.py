@@ -307,7 +307,9 @@ def _identity(
         "augmentation_models", "augmentation_scans", *ABOUT,
     )  # fmt: skip
     decisive = {key: value for key, value in task.learning.items() if key not in aside}
-    before = [[name, fitted.step, fitted.score] for name, fitted in sorted(trained.fitted.items())]
+    # members of one level know nothing of each other: folds can be trained in any order
+    earlier = [name for level in trained.plan.levels[:number] for name in level.networks]
+    before = [[name, trained.fitted[name].step, trained.fitted[name].score] for name in earlier]
     planned = trained.plan.as_json()
     levels = planned["levels"][: number + 1]
     content = [
