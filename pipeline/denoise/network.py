@@ -36,6 +36,7 @@ class Network:
 
     Attributes:
         contrasts: suffixes that it was trained on.
+        window: intensities that it was trained on (CT numbers, HU); None for any.
 
     Raises:
         VoxelwayError: E-MODEL-MISSING, E-MODEL-CHECKSUM; E-MODEL-INPUT, for a network that starts
@@ -52,6 +53,7 @@ class Network:
             hint = "Name the method that it was trained for: refined_nlm has networks of its own"
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle), hint=hint)
         self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
+        self.window = loaded.metadata["inputs"].get("window")
         self.device = device.choose()
         self.network = network.to(self.device).eval()
         torch.set_num_threads(threads.count())
@@ -64,6 +66,8 @@ class Network:
             filtered: what another filter made of it, same shape, for networks that start from it.
         """
         values = images.array(request.image)
+        if self.window is not None:
+            return self._within(values, request)
         box = around(values != 0, rim=8)
         result = values.copy()
         given = [values[box], _level(request, box)]
@@ -76,6 +80,14 @@ class Network:
         if request.noise.model == "rician":
             np.maximum(result, 0.0, out=result)
         return result
+
+    def _within(self, values: Values, request: Request) -> Values:
+        """What lies beyond the window keeps what it has beyond."""
+        low, high = (np.float32(end) for end in self.window)
+        seen = np.clip(values, low, high) - low
+        whole = tuple(slice(0, n) for n in values.shape)
+        found = self._restored([seen, _level(request, whole)], float(high - low))
+        return np.asarray(values + (found - seen), dtype=np.float32)
 
     def _restored(self, given: Sequence[Values], scale: float) -> Values:
         both = torch.from_numpy(np.stack(given) / np.float32(scale))

@@ -12,11 +12,8 @@ from typing import Any
 import torch
 
 from pipeline import networks
-from pipeline.denoise.learning import mixture, presets
-from pipeline.denoise.learning.draw import LEVELS, AsMeasured, Training, Validation
-from pipeline.denoise.learning.noise_model import NoiseModel
+from pipeline.denoise.learning import mixture, presets, samples
 from pipeline.denoise.learning.noise_only import BlindSpot, Consensus
-from pipeline.denoise.learning.prefiltered import Judged, Prefiltered
 from pipeline.denoise.learning.presets import Preset
 from pipeline.denoise.learning.recipe import AUTOENCODER, CRITIC, NAME, Supervised
 from pipeline.errors import Exit
@@ -31,9 +28,6 @@ from pipeline.training.plan import Plan
 from pipeline.training.trainer import fit
 
 MODULE = "pipeline.denoise.train"
-#: Architecture that starts from what non-local means left, and how much larger than its patches
-#: the crops are that are filtered, voxels.
-REFINER, MARGIN = "refiner", 16
 
 AnyRecipe = Supervised | Consensus | BlindSpot
 
@@ -55,12 +49,13 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     preset = presets.chosen(params)
     plan = Plan.of(params["training"], int(params.get("seed", 0)))
     sides = read(params["learning"], results)
-    samples, held_out = make_samples(params["learning"], preset, sides, plan)
+    drawn, judged = samples.make(params["learning"], preset, sides, plan.seed)
+    held_out = data.SeededSamples(judged, plan.seed + 1, judged.count)
     code = code_fingerprint(MODULE)
     recipe = make_recipe(preset, plan.seed, _identity(preset, params["learning"], sides, code))
     fill_priors(recipe.networks[NAME], sides[0], plan.seed)
-    fitted = fit(recipe, samples, held_out, plan, training_folder(out))
-    scores = judging.scores(recipe, fitted, held_out, label=_at_level)
+    fitted = fit(recipe, drawn, held_out, plan, training_folder(out))
+    scores = judging.scores(recipe, fitted, held_out, label=judged.label)
     about = _about(preset, params["learning"], sides, scores, code)
     bundle.write(out, fitted, recipe.metric, plan, about, gallery.of(recipe, fitted, held_out))
     return Exit.DONE
@@ -68,10 +63,11 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
 
 def read(learning: Mapping[str, Any], results: Path | None) -> tuple[list[Volume], list[Volume]]:
     """Volumes to train on and to validate on."""
-    sources = [Source.of(entry) for entry in learning["data"]]
+    window = samples.window_of(learning)
+    sources = [Source.of(entry, window) for entry in learning["data"]]
     train_side, validation = _folders(sources, float(learning["validation"]))
     if results is not None:
-        own = cohort.sides(results, "preprocess", "preproc")
+        own = cohort.sides(results, "preprocess", "preproc", window)
         train_side, validation = train_side + own[0], validation + own[1]
     check(train_side, validation)
     return train_side, validation
@@ -109,28 +105,6 @@ def fill_priors(network: torch.nn.Module, volumes: Sequence[Volume], seed: int) 
             part.fill(*mixture.learn(volumes, len(part.share), seed))
 
 
-def make_samples(
-    learning: Mapping[str, Any],
-    preset: Preset,
-    sides: tuple[Sequence[Volume], Sequence[Volume]],
-    plan: Plan,
-) -> tuple[data.SeededSamples, data.SeededSamples]:
-    """Patches to train on, without end, and those to validate on."""
-    side = int(learning["patch"])
-    validation = Validation(sides[1], int(learning["validation_patch"]))
-    refines = preset.architecture == REFINER and preset.objective == "supervised"
-    judged = Judged(validation) if refines else validation
-    held_out = data.SeededSamples(judged, plan.seed + 1, judged.count)
-    if preset.objective != "supervised":
-        return data.SeededSamples(AsMeasured(sides[0], side), plan.seed), held_out
-    noise, variety = NoiseModel.of(learning["noise"]), float(learning["variety"])
-    if not refines:
-        return data.SeededSamples(Training(sides[0], side, noise, variety), plan.seed), held_out
-    crops = Training(sides[0], side + MARGIN, noise, variety)
-    drawn = Prefiltered(crops, int(learning["crops"]), plan.seed, side)
-    return data.SeededSamples(drawn, plan.seed), held_out
-
-
 def _identity(
     preset: Preset, learning: Mapping[str, Any], sides: Sequence[Sequence[Volume]], code: str
 ) -> str:
@@ -139,11 +113,6 @@ def _identity(
     volumes = [[[item.subject, item.digest, item.weight] for item in side] for side in sides]
     content = [dataclasses.asdict(preset), decisive, volumes, code]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _at_level(name: str, number: int) -> str:
-    """Validation takes the levels in turn."""
-    return f"{name} at {100 * LEVELS[number % len(LEVELS)]:g} %, dB"
 
 
 def _about(
@@ -163,27 +132,63 @@ def _about(
         inputs={
             "contrasts": sorted({item.contrast for side in sides for item in side}),
             "objective": preset.objective,
-            "noise": "Rician and Gaussian, told as a level or a map",
-            "largest_noise_percent": float(learning["noise"]["largest"]),
-            "intensity": "robust range (0.5th to 99.5th percentile of the brain) at 1",
             "spacing_mm": "any; the network works in voxels",
+            **_noise(learning),
         },
         outputs={"image": "without noise, same grid"},
         subjects={"train": len(people[0]), "val": len(people[1])},
         data=[{"name": name, "licence": licence} for name, licence in sets.items()],
         code=code,
         scores=scores,
-        title=f"Denoising of brain MR ({preset.architecture})",
-        purpose=(
+        **_card(learning, preset),
+    )
+
+
+def _noise(learning: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network takes for noise, and the intensities that it was given."""
+    noise = learning["noise"]
+    found: dict[str, Any] = {
+        "noise": "Rician and Gaussian, told as a level or a map",
+        "largest_noise_percent": float(noise["largest"]),
+        "intensity": "robust range (0.5th to 99.5th percentile of the brain) at 1",
+    }
+    if noise["kind"] == samples.LOW_DOSE_CT:
+        found = {
+            "noise": "of few photons, simulated from projections; told as a level or a map",
+            "photons": list(noise["photons"]),
+        }
+    window = samples.window_of(learning)
+    if window is not None:
+        found |= {"window": list(window), "intensity": "window at 0 and 1, cut off beyond"}
+    return found
+
+
+def _card(learning: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
+    """Title, purpose and limits."""
+    shared = "fine detail that is weaker than the noise is lost; look at the residual"
+    if learning["noise"]["kind"] == samples.LOW_DOSE_CT:
+        return {
+            "title": f"Denoising of low-dose CT ({preset.architecture})",
+            "purpose": "removing the noise of few photons from CT, in Hounsfield units.",
+            "limits": (
+                "noise was simulated (parallel beams, one energy, ramp filter and Hann window); no "
+                "pair of doses was seen, and other kernels of reconstruction look different",
+                "metal, photon starvation, motion: their streaks are taken for anatomy",
+                shared,
+            ),
+        }
+    return {
+        "title": f"Denoising of brain MR ({preset.architecture})",
+        "purpose": (
             "removing Rician or Gaussian noise of a known or estimated level from magnitude "
             "images of the head, skull-stripped or whole."
         ),
-        limits=(
+        "limits": (
             "noise whose neighbouring voxels are correlated (images that were interpolated or "
             "filtered before): it is taken for anatomy",
             "other organs, other modalities than MR",
-            "fine detail that is weaker than the noise is lost; look at the residual",
+            shared,
             "the references hold noise of their own (0.4 % of the range in brain_t1, 1.7 % in "
             "brain_t1_t2): scores on them end where that noise begins",
         ),
-    )
+    }

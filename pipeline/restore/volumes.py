@@ -35,6 +35,7 @@ class Volume:
         emptied: whether what lies outside the mask is zero.
         digest: SHA-256 of the file, 16 digits.
         weight: how often it is drawn, beside the others.
+        magnitude: whether its noise is that of magnitudes (Rician).
     """
 
     subject: str
@@ -46,6 +47,7 @@ class Volume:
     emptied: bool
     digest: str
     weight: float = 1.0
+    magnitude: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Source:
         held_out: patterns of subjects that are not read at all.
         validation: patterns of subjects to validate on; None takes the last ones.
         weight: how often the folder is drawn from, beside the others.
+        window: intensities at 0 and 1 of the volumes' values, and what lies beyond is cut off; None
+            takes the robust range in the mask for 1, and cuts nothing off.
     """
 
     name: str
@@ -73,9 +77,10 @@ class Source:
     held_out: tuple[str, ...] = ()
     validation: tuple[str, ...] | None = None
     weight: float = 1.0
+    window: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Source:
+    def of(cls, entry: Mapping[str, Any], window: tuple[float, float] | None = None) -> Source:
         """Read an entry of the configuration."""
         chosen = entry.get("validation")
         return cls(
@@ -88,6 +93,7 @@ class Source:
             tuple(entry.get("held_out", ())),
             None if chosen is None else tuple(chosen),
             float(entry.get("weight", 1.0)),
+            window,
         )
 
     def paths(self) -> list[tuple[Path, str]]:
@@ -163,27 +169,44 @@ def read_volume(source: Source, path: Path, subject: str, mask_path: Path | None
     mask = noise.foreground(image) if mask_path is None else images.read_labels(mask_path)
     mask = sitk.Cast(mask > 0, sitk.sitkUInt8)
     images.check_same_grid(image, mask, path.name)
+    if source.window is not None:
+        # CT: slices lie along the first axis of the values
+        image, mask = (sitk.DICOMOrient(one, "LPS") for one in (image, mask))
     found = noise.estimate(image, mask)
     values, inside = images.array(image), images.bool_array(mask)
-    width = found.sigma / (found.percent / 100.0) if found.percent > 0 else _range(values, inside)
+    low, width = _scale(values, inside, found, source.window)
+    shares = (values - np.float32(low)) / np.float32(width)
+    if source.window is not None:
+        shares = np.clip(shares, 0.0, 1.0)
     box = noise.around(inside, rim=8)
     outside = values[~inside]
     z, y, x = reversed(image.GetSpacing())
     return Volume(
         subject=f"{source.name}/{subject}",
         contrast=source.contrast,
-        values=np.ascontiguousarray(values[box] / np.float32(width)),
+        values=np.ascontiguousarray(shares[box]),
         mask=np.ascontiguousarray(inside[box]),
         spacing=(z, y, x),
-        noise=0.0 if source.noise_free else found.percent / 100.0,
+        noise=0.0 if source.noise_free else found.sigma / width,
         emptied=bool(outside.size and (outside == 0).mean() > 0.98),
         digest=files.sha256(path)[:16],
+        magnitude=found.model == "rician",
     )
 
 
-def _range(values: Values, inside: NDArray[np.bool_]) -> float:
+def _scale(
+    values: Values,
+    inside: NDArray[np.bool_],
+    found: noise.Noise,
+    window: tuple[float, float] | None,
+) -> tuple[float, float]:
+    """The intensity that becomes 0, and how far above it is what becomes 1."""
+    if window is not None:
+        return window[0], window[1] - window[0]
+    if found.percent > 0:
+        return 0.0, found.width
     low, high = np.percentile(values[inside], [0.5, 99.5])
-    return float(high - low)
+    return 0.0, float(high - low)
 
 
 def _any(name: str, patterns: Sequence[str]) -> bool:

@@ -12,9 +12,10 @@ import torch
 
 from pipeline import config, images, methods, networks
 from pipeline.bundles import write_bundle
+from pipeline.denoise.learning.crops import Crops
 from pipeline.denoise.learning.draw import Training, Validation
 from pipeline.denoise.learning.noise_model import NoiseModel
-from pipeline.denoise.learning.prefiltered import Judged, Prefiltered, with_filtered
+from pipeline.denoise.learning.prefiltered import Judged, with_filtered
 from pipeline.denoise.noise import Noise
 from pipeline.denoise.request import Request
 from pipeline.errors import VoxelwayError
@@ -31,7 +32,7 @@ def volume() -> Volume:
     return Volume("s/1", "T1w", values, values > 0, (1, 1, 1), 0.0, True, "")
 
 
-def bundle(folder: Path, bias: float, name: str = "refiner") -> Path:
+def bundle(folder: Path, bias: float, name: str = "refiner", **inputs: Any) -> Path:
     """A small network that takes ``bias`` levels off what it is given."""
     torch.manual_seed(0)
     network = networks.build(name, SMALL[name])
@@ -40,7 +41,7 @@ def bundle(folder: Path, bias: float, name: str = "refiner") -> Path:
     about: dict[str, Any] = {
         "stage": "denoise",
         "architecture": {"denoise": {"name": name, "arguments": SMALL[name]}},
-        "inputs": {},
+        "inputs": inputs,
         "outputs": {},
         "training": {
             "subjects": {"train": 1, "val": 1},
@@ -107,8 +108,8 @@ def test_noise_on_both_sides_of_zero_stays_on_both_sides() -> None:
 
 
 def test_parts_of_a_patch_are_cut_and_turned_together() -> None:
-    samples = Prefiltered(Training([volume()], 20, STEADY, 0.0), 2, 3, 12)
-    keys = {"clean", "noisy", "level", "inside", "filtered"}
+    samples = Crops(Training([volume()], 20, STEADY, 0.0), 2, 3, 12, word="a test")
+    keys = {"clean", "noisy", "level", "inside"}
     assert [set(crop) for crop in samples.crops] == [keys, keys]
     # in place of the crops, values that tell where they are from
     place = np.arange(20.0**3).reshape(1, 20, 20, 20)

@@ -89,8 +89,10 @@ class AsMeasured:
             level *= patch.values != 0
         inside = patch.inside.astype(np.float32)
         found = {"noisy": patch.values * scale, "level": level, "inside": inside}
-        magnitude = np.float32(volume.values.min() >= 0)
-        return {**{key: values[None] for key, values in found.items()}, "rician": magnitude}
+        return {
+            **{key: values[None] for key, values in found.items()},
+            "rician": np.float32(volume.magnitude),
+        }
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ class Validation:
         inside = patch.inside.astype(np.float32)
         found = {"clean": patch.values, "noisy": noisy, "level": level, "inside": inside}
         return {key: values[None] for key, values in found.items()}
+
+    def label(self, name: str, number: int) -> str:
+        """Of a score of a sample."""
+        return f"{name} at {100 * LEVELS[number % len(LEVELS)]:g} %, dB"
 
 
 def _kept(patch: Patch, clean: Values, rng: np.random.Generator) -> Values | np.float32:
