@@ -20,7 +20,7 @@ from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.labels import Label
 from pipeline.models import training_folder
-from pipeline.segment.cascade import calibration, prior
+from pipeline.segment.cascade import calibration, prior, uncertainty
 from pipeline.segment.cascade import plan as plans
 from pipeline.segment.cascade.plan import CascadePlan
 from pipeline.segment.learning import cases as reading
@@ -165,7 +165,9 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
         name = f"{level.name}.{member}"
         recipe, samples, plan = _member(task, trained, number, member)
         fitted = fit(recipe, *samples, plan, task.folder / name)
-        for key, values in judging.values(recipe, fitted, samples[1], judge=_judge(recipe)).items():
+        for key, values in judging.values(
+            recipe, fitted, samples[1], judge=_judge(task, recipe)
+        ).items():
             trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
         trained.networks[name] = recipe.networks[name]
         trained.fitted[name] = fitted
@@ -184,14 +186,26 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
             )  # fmt: skip
 
 
-def _judge(recipe: LevelRecipe) -> judging.Judge:
-    """Dice of each structure of a sample, and their mean."""
+def _judge(task: _Task, recipe: LevelRecipe) -> judging.Judge:
+    """Dice of each structure of a sample and their mean; mirrored too, where it is simple."""
+    level = recipe.level
+    pairs = {label.index: label.pair for label in task.labels if label.pair is not None}
+    # channels of a level before would have to change sides, too
+    alone = not level.context and level.prior is None
+    mirror = uncertainty.mirrored(level.classes, pairs) if alone else None
 
     def judge(networks: Mapping[str, nn.Module], batch: Any) -> dict[str, float]:
-        found = recipe.judged(networks, batch)
-        return {**found, "all, the mean": sum(found.values()) / len(found)} if found else {}
+        found = _with_mean(recipe.judged(networks, batch))
+        if mirror is None:
+            return found
+        other = _with_mean(recipe.judged(networks, batch, mirror))
+        return {**found, **{f"{name}, mirrored": value for name, value in other.items()}}
 
     return judge
+
+
+def _with_mean(found: dict[str, float]) -> dict[str, float]:
+    return {**found, "all, the mean": sum(found.values()) / len(found)} if found else {}
 
 
 def _member(

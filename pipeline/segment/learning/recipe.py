@@ -59,11 +59,24 @@ class LevelRecipe:
         found = self.judged(networks, batch)
         return {"dice": sum(found.values()) / len(found) if found else 0.0}
 
-    def judged(self, networks: Networks, batch: Any) -> dict[str, float]:
-        """Dice of each structure that the sample has, by its name."""
+    def judged(
+        self, networks: Networks, batch: Any, mirror: Sequence[int] | None = None
+    ) -> dict[str, float]:
+        """Dice of each structure that the sample has, by its name.
+
+        Args:
+            networks: the network, by its name.
+            batch: of one sample.
+            mirror: which channel, without the background's, each one becomes in a mirrored image,
+                to take the mean with what is found there; None takes the image alone.
+        """
         target: Tensor = batch["target"]
         valid = target >= 0
-        found = samples.logits(networks[self.name], self.level, batch["image"])
+        network, image = networks[self.name], batch["image"]
+        found = samples.logits(network, self.level, image).softmax(dim=1)
+        if mirror is not None:
+            other = samples.logits(network, self.level, image.flip(-1)).softmax(dim=1).flip(-1)
+            found = found + other[:, [0, *(channel + 1 for channel in mirror)]]
         predicted = found.argmax(dim=1)
         predicted = torch.where(valid, predicted, 0)
         count = len(self.names) + 1

@@ -1,0 +1,55 @@
+"""Dice of a validation sample: of the image alone, and with its mirrored copy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.segment.cascade.plan import Level
+from pipeline.segment.learning.recipe import LevelRecipe
+
+#: Background, left and right structure, in the left half of the image and in the right one.
+LEFT, RIGHT = (0.2, 0.7, 0.1), (0.6, 0.1, 0.3)
+
+
+class OneSided(nn.Module):
+    """Sure of the left structure, and not of the right one."""
+
+    divisor = (1, 1, 1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        half = image.shape[-1] // 2
+        shares = torch.tensor([LEFT] * half + [RIGHT] * half).log().T
+        shape = (len(image), 3, *image.shape[2:])
+        return [(self.weight * shares)[None, :, None, None, :].expand(shape)]
+
+
+def recipe() -> LevelRecipe:
+    level = Level(
+        name="fine", spacing=(1.0, 1.0, 1.0), patch=(8, 8, 8), classes=((1,), (2,)),
+        architecture="unet", arguments={},
+    )  # fmt: skip
+    return LevelRecipe("fine.0", level, OneSided(), [{"name": "dice"}], ["L", "R"], [], "x")
+
+
+def test_the_mirrored_image_tells_of_the_other_side() -> None:
+    made = recipe()
+    target = torch.ones(1, 8, 8, 8, dtype=torch.long)
+    target[..., 4:] = 2
+    batch = {"image": torch.zeros(1, 1, 8, 8, 8), "target": target}
+    # the right half counts as background
+    assert made.judged(made.networks, batch) == {"L": 1.0, "R": 0.0}
+    # there, (0.6, 0.1, 0.3) and the other half's (0.2, 0.1, 0.7) add up to the right structure
+    assert made.judged(made.networks, batch, mirror=[1, 0]) == {"L": 1.0, "R": 1.0}
+
+
+def test_what_is_not_known_is_not_judged() -> None:
+    made = recipe()
+    target = torch.ones(1, 8, 8, 8, dtype=torch.long)
+    target[..., 4:] = -1
+    batch = {"image": torch.zeros(1, 1, 8, 8, 8), "target": target}
+    assert made.judged(made.networks, batch) == {"L": 1.0}
