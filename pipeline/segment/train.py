@@ -20,11 +20,11 @@ from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.labels import Label
 from pipeline.models import training_folder
-from pipeline.segment.cascade import calibration, prior, uncertainty
+from pipeline.segment.cascade import calibration, prior
 from pipeline.segment.cascade import plan as plans
 from pipeline.segment.cascade.plan import CascadePlan
 from pipeline.segment.learning import cases as reading
-from pipeline.segment.learning import cohort, derive, generated, tuning
+from pipeline.segment.learning import cohort, derive, generated, judge, tuning
 from pipeline.segment.learning.atlas import Atlas
 from pipeline.segment.learning.cases import Case
 from pipeline.segment.learning.contrast import Contrasts
@@ -78,7 +78,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
 
     Checkpoints, logs and plan.json are in ``OUT.training`` beside it; the same command goes on from
     them. A plan that is named in ``segment.learning.plan`` is taken but for the number of its
-    members, which is that of the folds.
+    members.
 
     Args:
         params: section ``segment`` and the seed.
@@ -135,8 +135,8 @@ def _plan(
 ) -> CascadePlan:
     if learning["plan"]:
         given = plans.read(Path(str(learning["plan"])))
-        members = int(learning["folds"])
-        levels = [replace(one, members=members, temperature=1.0) for one in given.levels]
+        count = derive.members(learning)
+        levels = [replace(one, members=count, temperature=1.0) for one in given.levels]
         return replace(given, levels=tuple(levels))
     contrasts = tuple(learning["data"][0].get("images", {})) if learning["data"] else ()
     if not contrasts:
@@ -161,17 +161,21 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
     """
     level = trained.plan.levels[number]
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    folds: dict[int, tuple[LevelRecipe, data.SeededSamples]] = {}
     for member in range(level.members):
         name = f"{level.name}.{member}"
         recipe, samples, plan = _member(task, trained, number, member)
         fitted = fit(recipe, *samples, plan, task.folder / name)
-        for key, values in judging.values(
-            recipe, fitted, samples[1], judge=_judge(task, recipe)
-        ).items():
-            trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
+        judging.use(recipe, fitted)
         trained.networks[name] = recipe.networks[name]
         trained.fitted[name] = fitted
         seen += tuning.logits(recipe.networks[name], level, samples[1])
+        folds.setdefault(member % len(task.sides), (recipe, samples[1]))
+    for fold, (recipe, held_out) in folds.items():
+        # the networks that have not seen these cases
+        own = {name: trained.networks[name] for name in level.networks[fold :: len(task.sides)]}
+        for key, values in judging.over(own, held_out, judge.of(recipe, task.labels)).items():
+            trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
     scores, truth = (torch.cat(one).numpy() for one in zip(*seen, strict=True))
     temperature = calibration.fit_temperature(scores.T, truth)
     levels = list(trained.plan.levels)
@@ -186,28 +190,6 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
             )  # fmt: skip
 
 
-def _judge(task: _Task, recipe: LevelRecipe) -> judging.Judge:
-    """Dice of each structure of a sample and their mean; mirrored too, where it is simple."""
-    level = recipe.level
-    pairs = {label.index: label.pair for label in task.labels if label.pair is not None}
-    # channels of a level before would have to change sides, too
-    alone = not level.context and level.prior is None
-    mirror = uncertainty.mirrored(level.classes, pairs) if alone else None
-
-    def judge(networks: Mapping[str, nn.Module], batch: Any) -> dict[str, float]:
-        found = _with_mean(recipe.judged(networks, batch))
-        if mirror is None:
-            return found
-        other = _with_mean(recipe.judged(networks, batch, mirror))
-        return {**found, **{f"{name}, mirrored": value for name, value in other.items()}}
-
-    return judge
-
-
-def _with_mean(found: dict[str, float]) -> dict[str, float]:
-    return {**found, "all, the mean": sum(found.values()) / len(found)} if found else {}
-
-
 def _member(
     task: _Task, trained: _Trained, number: int, member: int
 ) -> tuple[LevelRecipe, tuple[data.SeededSamples, data.SeededSamples], Plan]:
@@ -216,7 +198,7 @@ def _member(
     entry = learning["levels"][number] if number < len(learning["levels"]) else {}
     section = {**task.training, **entry.get("training", {})}
     plan = Plan.of(section, task.seed + 1000 * number + member)
-    side = task.sides[member]
+    side = task.sides[member % len(task.sides)]
     material, variety = _material(task, trained, number, member), generated.variety(learning)
     made = generated.cases(learning, side, [label.index for label in task.labels], plan.seed)
     drawn = Patches(
@@ -257,7 +239,7 @@ def _wholes(
     task: _Task, material: Material, member: int, variety: Variety, seed: int, least: int = 0
 ) -> data.SeededSamples:
     """Whole validation cases of a member."""
-    cases = task.sides[member][1]
+    cases = task.sides[member % len(task.sides)][1]
     count = max(least, int(task.learning["validation_samples"]) or len(cases))
     return data.SeededSamples(Wholes(material, cases, variety, count, seed), seed, count)
 
@@ -317,7 +299,7 @@ def _identity(
 ) -> str:
     """Hash of what decides the weights of a network beside the plan of its training."""
     aside = (
-        "data", "plan", "levels", "cohort_labels", "members", "half", "appearance",
+        "data", "plan", "levels", "cohort_labels", "networks", "members", "half", "appearance",
         "augmentation_models", "augmentation_scans", *ABOUT,
     )  # fmt: skip
     decisive = {key: value for key, value in task.learning.items() if key not in aside}
@@ -325,7 +307,8 @@ def _identity(
     earlier = [name for level in trained.plan.levels[:number] for name in level.networks]
     before = [[name, trained.fitted[name].step, trained.fitted[name].score] for name in earlier]
     planned = trained.plan.as_json()
-    levels = planned["levels"][: number + 1]
+    # how many networks there will be decides none of them
+    levels = [{**level, "members": 0} for level in planned["levels"][: number + 1]]
     content = [
         decisive, levels, planned["intensity"], [label.row() for label in task.labels], before,
         [[(case.name, case.digest) for case in one] for one in side], start, task.code,
@@ -336,7 +319,7 @@ def _identity(
 def _write(out: Path, task: _Task, trained: _Trained, found: Sequence[Case]) -> None:
     every = list(trained.fitted)
     seconds = sum(fitted.seconds for fitted in trained.fitted.values())
-    kept = int(task.learning["members"]) or len(task.sides)
+    kept = int(task.learning["members"]) or derive.members(task.learning)
     trained.plan = replace(
         trained.plan,
         levels=tuple(replace(one, members=min(one.members, kept)) for one in trained.plan.levels),

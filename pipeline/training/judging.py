@@ -42,11 +42,28 @@ def values(
         label: name of a measure on sample ``number``.
     """
     use(recipe, fitted)
+    return over(recipe.networks, samples, judge or recipe.scores, label)
+
+
+def over(
+    networks: Mapping[str, torch.nn.Module],
+    samples: SeededSamples,
+    judge: Judge,
+    label: Callable[[str, int], str] = lambda name, number: name,
+) -> dict[str, list[float]]:
+    """Each measure of these networks on each sample.
+
+    Args:
+        networks: with the weights that are judged, in the mode of evaluation.
+        samples: a known number.
+        judge: measures.
+        label: name of a measure on sample ``number``.
+    """
     found: dict[str, list[float]] = {}
     with torch.no_grad():
         for number in range(len(samples)):
             sample = collate([samples[number]])
-            for name, value in (judge or recipe.scores)(recipe.networks, sample).items():
+            for name, value in judge(networks, sample).items():
                 found.setdefault(label(name, number), []).append(value)
     return found
 

@@ -56,6 +56,22 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     assert all(np.array_equal(first.tensors[key], second.tensors[key]) for key in first.tensors)
 
 
+def test_more_networks_a_fold_are_trained_beside_those_that_are_there(tmp_path: Path) -> None:
+    write_cases(tmp_path, 4, with_images=True)
+    train.train(section(tmp_path, True, folds=2), tmp_path / "out", None)
+    logs = [tmp_path / "out.training" / f"coarse.{fold}" / "training.csv" for fold in (0, 1)]
+    before = [log.stat().st_mtime_ns for log in logs]
+    train.train(section(tmp_path, True, folds=2, networks=2), tmp_path / "out", None)
+    assert [log.stat().st_mtime_ns for log in logs] == before
+    bundle = read_bundle(tmp_path / "out", "segment")
+    assert {f"coarse.{member}" for member in range(4)} < set(bundle.metadata["architecture"])
+    first, other = (bundle.tensors[f"fine.{member}/heads.0.weight"] for member in (0, 2))
+    assert not np.array_equal(first, other), "of other random numbers"
+    scores = bundle.metadata["training"]["scores"]
+    assert scores["coarse: Dice of all, the mean, mirrored"]["cases"] == 4
+    assert scores["fine: Dice of all, the mean"]["cases"] == 4, "each case is judged once"
+
+
 def test_a_bundle_keeps_as_many_networks_as_is_asked(tmp_path: Path) -> None:
     write_cases(tmp_path, 4, with_images=True)
     levels = [{"name": "only", "spacing": 4, "patch": [8, 8, 8]}]

@@ -31,6 +31,11 @@ BYTES = 4 * 6 * 2 * 1.4
 ANISOTROPIC = 2.0
 
 
+def members(learning: Mapping[str, Any]) -> int:
+    """Networks of a level: so many for each fold."""
+    return int(learning["folds"]) * int(learning["networks"])
+
+
 def derive(
     learning: Mapping[str, Any],
     labels: Sequence[Label],
@@ -159,7 +164,7 @@ def _level(
     return Level(
         str(entry["name"]), spacing, (x, y, z), groups, crop, margin, context,
         tuple(int(v) for v in entry.get("inside", ())), architecture, arguments,
-        int(learning["folds"]), regions=bool(entry.get("regions", False)),
+        members(learning), regions=bool(entry.get("regions", False)),
     )  # fmt: skip
 
 

@@ -65,17 +65,16 @@ class LevelRecipe:
         """Dice of each structure that the sample has, by its name.
 
         Args:
-            networks: the network, by its name.
+            networks: whose mean posterior is judged.
             batch: of one sample.
             mirror: which channel, without the background's, each one becomes in a mirrored image,
                 to take the mean with what is found there; None takes the image alone.
         """
         target: Tensor = batch["target"]
         valid = target >= 0
-        network, image = networks[self.name], batch["image"]
-        found = samples.logits(network, self.level, image).softmax(dim=1)
+        found = self._mean(networks, batch["image"])
         if mirror is not None:
-            other = samples.logits(network, self.level, image.flip(-1)).softmax(dim=1).flip(-1)
+            other = self._mean(networks, batch["image"].flip(-1)).flip(-1)
             found = found + other[:, [0, *(channel + 1 for channel in mirror)]]
         predicted = found.argmax(dim=1)
         predicted = torch.where(valid, predicted, 0)
@@ -88,3 +87,11 @@ class LevelRecipe:
             for channel, name in enumerate(self.names, start=1)
             if int(theirs[channel]) > 0
         }
+
+    def _mean(self, networks: Networks, image: Tensor) -> Tensor:
+        """Mean posterior (B, C, Z, Y, X) of the networks."""
+        found = [
+            samples.logits(network, self.level, image).softmax(dim=1)
+            for network in networks.values()
+        ]
+        return torch.stack(found).mean(dim=0)
