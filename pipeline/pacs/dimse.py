@@ -89,7 +89,11 @@ class Dimse:
             code = _status(status, self.peer)
             if code in PENDING and answer is not None:
                 answers.append({name: _text(answer, name) for name in names})
-            elif code not in PENDING and code != SUCCESS:
+            elif code in PENDING:
+                # left out, a study would be missing and nobody told
+                what = "An answer of the archive to a query can't be read"
+                raise VoxelwayError("E-PACS-QUERY", what, where=f"archive {self.peer.name}")
+            elif code != SUCCESS:
                 raise _refused("query", code, self.peer)
         return answers
 

@@ -14,6 +14,8 @@ from pydicom.dataset import Dataset
 
 from pipeline import files
 from pipeline.errors import VoxelwayError
+from pipeline.pacs.archive import look_up
+from pipeline.pacs.dimse import Dimse
 from pipeline.pacs.pull import pull
 from pipeline.pacs.push import push
 from pipeline.pacs.request import Request
@@ -183,6 +185,24 @@ def test_nothing_found_tells_the_row(
     assert pull(cases.peer(scp), [nobody], tmp_path / "in") == 3
     told = capfd.readouterr().err
     assert "E-PACS-NONE" in told and "row 7" in told and "NOBODY" not in told
+
+
+def test_an_answer_that_can_not_be_read_is_no_missing_study(
+    scp: cases.Scp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending, success = Dataset(), Dataset()
+    pending.Status, success.Status = 0xFF00, 0x0000
+
+    class Garbled:
+        def send_c_find(self, *asked: object) -> list[tuple[Dataset, None]]:
+            # as pynetdicom hands on an identifier that it can't decode
+            return [(pending, None), (success, None)]
+
+    archive = Dimse(cases.peer(scp))
+    monkeypatch.setattr(archive, "_querying", Garbled)
+    with pytest.raises(VoxelwayError, match=r"E-PACS-QUERY.*can't be read"):
+        look_up(archive, ALL)
+    archive.close()
 
 
 def test_rate_is_kept(scp: cases.Scp, tmp_path: Path) -> None:
