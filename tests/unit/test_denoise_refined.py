@@ -12,6 +12,7 @@ import torch
 
 from pipeline import config, images, methods, networks
 from pipeline.bundles import write_bundle
+from pipeline.denoise.learning import presets, samples
 from pipeline.denoise.learning.crops import Crops
 from pipeline.denoise.learning.draw import Training, Validation
 from pipeline.denoise.learning.noise_model import NoiseModel
@@ -107,14 +108,25 @@ def test_noise_on_both_sides_of_zero_stays_on_both_sides() -> None:
     assert found.min() >= 0
 
 
+def test_a_refiner_is_given_what_the_filter_left() -> None:
+    learning = {"patch": 8, "crops": 1, "validation_patch": 8}
+    params = config.section("denoise", {"method": "refined_nlm", "learning": learning})
+    sides = [volume()], [volume()]
+    drawn, judged = samples.make(params["learning"], presets.chosen(params), sides, 0)
+    for sample in (drawn[0], judged(np.random.default_rng(0), 0)):
+        assert {key: one.shape for key, one in sample.items()} == dict.fromkeys(
+            ("clean", "noisy", "level", "inside", "filtered"), (1, 8, 8, 8)
+        )
+
+
 def test_parts_of_a_patch_are_cut_and_turned_together() -> None:
-    samples = Crops(Training([volume()], 20, STEADY, 0.0), 2, 3, 12, word="a test")
+    made = Crops(Training([volume()], 20, STEADY, 0.0), 2, 3, 12, word="a test")
     keys = {"clean", "noisy", "level", "inside"}
-    assert [set(crop) for crop in samples.crops] == [keys, keys]
+    assert [set(crop) for crop in made.crops] == [keys, keys]
     # in place of the crops, values that tell where they are from
     place = np.arange(20.0**3).reshape(1, 20, 20, 20)
-    samples.crops = [{"clean": place, "noisy": place + 0.25, "filtered": place + 0.5}]
-    patches = [samples(np.random.default_rng([1, k]), k) for k in range(12)]
+    made.crops = [{"clean": place, "noisy": place + 0.25, "filtered": place + 0.5}]
+    patches = [made(np.random.default_rng([1, k]), k) for k in range(12)]
     for patch in patches:
         clean = patch["clean"]
         assert clean.shape == (1, 12, 12, 12)
