@@ -117,15 +117,14 @@ def test_two_channels_tell_more_than_one() -> None:
 
 
 def test_neighbours_count_by_their_distance() -> None:
-    share, found = torch.zeros(3, 3, 3), torch.zeros(3, 3, 3)
+    share = torch.zeros(3, 3, 3)
     share[1, 1, 1] = 1.0
-    appearance._add_neighbours(found, share, (2.0, 1.0, 1.0))
+    found = appearance._neighbours(share, (2.0, 1.0, 1.0))
     assert float(found[1, 1, 0]) == pytest.approx(appearance.NEIGHBOUR)
     assert float(found[0, 1, 1]) == pytest.approx(appearance.NEIGHBOUR / 2)
     assert float(found[1, 1, 1]) == 0.0 and float(found[0, 0, 1]) == 0.0
     # a voxel amid its like has two neighbours along each axis
-    full = torch.zeros(3, 3, 3)
-    appearance._add_neighbours(full, torch.ones(3, 3, 3), (2.0, 1.0, 1.0))
+    full = appearance._neighbours(torch.ones(3, 3, 3), (2.0, 1.0, 1.0))
     assert float(full[1, 1, 1]) == pytest.approx(appearance.NEIGHBOUR * (1 + 2 + 2))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -54,11 +55,11 @@ def test_a_softmax_knows_no_class_outside_its_box(seed: int) -> None:
 
 
 def test_a_box_has_a_rim_as_far_as_the_volume_goes() -> None:
-    mask = torch.zeros((6, 7, 8), dtype=torch.bool)
+    mask = np.zeros((6, 7, 8), np.bool_)
     mask[2, 3:5, 7] = True
     assert boxed.around(mask) == (slice(2, 3), slice(3, 5), slice(7, 8))
     assert boxed.around(mask, 2) == (slice(0, 5), slice(1, 7), slice(5, 8))
-    assert boxed.around(torch.zeros_like(mask), 2) == (slice(0, 0),) * 3
+    assert boxed.around(np.zeros_like(mask), 2) == (slice(0, 0),) * 3
 
 
 def test_the_background_fills_the_volume_whatever_it_holds() -> None:

@@ -10,11 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import nn
 
 from pipeline.segment.cascade import cleanup, memory, space, uncertainty, volume, window
 from pipeline.segment.cascade.uncertainty import Limits
-from tests.unit.cascade_cases import Nearest, level, picture
+from tests.unit.cascade_cases import Nearest, level
 
 CPU = torch.device("cpu")
 
@@ -204,14 +205,6 @@ def test_places_of_a_level_that_has_groups_itself() -> None:
     assert volume.sides(posterior, before, own, side).tolist() == [[[0, 1]]]
 
 
-def test_values_end_one_voxel_beyond_their_grid() -> None:
-    small, wide = picture(np.zeros((2, 2, 2))), picture(np.zeros((2, 2, 7)))
-    wide.SetOrigin((-35.0, 12.5, 7.25))  # two voxels of 2 mm before
-    values = np.array([[[1.0, 3.0]] * 2] * 2, np.float32)
-    found = space.linear(values, small, wide, outside=9.0)
-    assert found[0, 0].tolist() == [9.0, 1.0, 1.0, 3.0, 3.0, 9.0, 9.0]
-
-
 # clean-up
 
 
@@ -240,3 +233,20 @@ def test_holes_take_the_nearest_label() -> None:
     labels[2, 2, 3] = 0
     found = cleanup.Cleanup("none", 1.0, holes=True)(labels)
     assert found[2, 2, 3] == 3 and not found[:, :, 0].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.4, 0.8))
+def test_holes_are_filled_and_nothing_else_changes(seed: int, share: float) -> None:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(1, 4, (6, 7, 8)) * (draw.random((6, 7, 8)) < share)
+    found = cleanup.Cleanup("none", 1.0, holes=True)(labels.astype(np.uint16))
+    holes = ndimage.binary_fill_holes(labels > 0) & (labels == 0)
+    assert np.array_equal(found > 0, (labels > 0) | holes)
+    assert np.array_equal(found[labels > 0], labels[labels > 0])
+    apart = ndimage.distance_transform_edt(holes)
+    for voxel in np.argwhere(holes):
+        alike = np.argwhere((labels == found[tuple(voxel)]) & ~holes)
+        # as near as anything is
+        nearest = np.linalg.norm(alike - voxel, axis=1).min()
+        assert nearest == pytest.approx(apart[tuple(voxel)])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.segment.cascade.boxed import Boxed, softmax
+from pipeline.segment.cascade.boxed import Boxed, normalised, peaked, softmax
 
 #: Rounds of EM on a part of the voxels, and of the mean field on all of them.
 ROUNDS, SWEEPS = 8, 3
@@ -110,10 +110,10 @@ def refined(
     few = [length * step for length, step in zip(spacing, steps, strict=True)]
     look, field = _fitted(told.part(steps), image[:, *part], few, _alike(tissues), biased)
     clean = image / _bias(image.shape[1:], field) if biased else image
-    shares: Boxed | None = None
-    for _ in range(1 + SWEEPS):
-        shares = _expected(told, clean, look, shares, spacing)
-    assert shares is not None
+    likely = peaked(_scores(told, clean, look))
+    shares = normalised(likely.copy())
+    for _ in range(SWEEPS):
+        shares = _expected(likely, shares, spacing)
     return shares, look
 
 
@@ -122,7 +122,7 @@ def _fitted(
 ) -> tuple[Look, Tensor]:
     """EM on a lattice of the voxels: the look of the classes and the bias field's coefficients."""
     voxel = float(np.prod(spacing))
-    shares = softmax(told.like([one.clone() for one in told.values]))
+    shares = softmax(told.copy())
     field = image.new_zeros((len(image), *(ORDER + 1,) * 3))
     field[:, 0, 0, 0] = 1.0
     look: Look | None = None
@@ -131,7 +131,7 @@ def _fitted(
         strong, weak = HELD
         held = strong * (weak / strong) ** (number / max(1, ROUNDS - 1))
         look = _looks(clean, shares, look, alike, voxel, held)
-        shares = _expected(told, clean, look, shares, spacing)
+        shares = _expected(peaked(_scores(told.copy(), clean, look)), shares, spacing)
         if biased:
             field = _settled(image, shares, look)
     assert look is not None
@@ -218,29 +218,34 @@ def _bins(values: Tensor, low: Tensor, high: Tensor, count: int) -> Tensor:
     return ((values - low) / width).long().clamp_(0, count - 1)
 
 
-def _expected(
-    told: Boxed, image: Tensor, look: Look, shares: Boxed | None, spacing: Sequence[float]
-) -> Boxed:
-    """The E step: posterior of every voxel by its prior, its look and, if known, its neighbours."""
-    scores = told.like([one.clone() for one in told.values])
-    look.add_background(scores.values[0], image)
-    for number, (box, score) in enumerate(list(scores)[1:]):
+def _scores(told: Boxed, image: Tensor, look: Look) -> Boxed:
+    """Log-probability of every voxel by its prior and its look, in the memory of the prior's."""
+    look.add_background(told.values[0], image)
+    for number, (box, score) in enumerate(list(told)[1:]):
         look.add_class(score, image[:, *box], number)
-    if shares is not None:
-        for score, share in zip(scores.values, shares.values, strict=True):
-            _add_neighbours(score, share, spacing)
-    return softmax(scores)
+    return told
 
 
-def _add_neighbours(score: Tensor, share: Tensor, spacing: Sequence[float]) -> None:
-    """Add the face neighbours' shares times :data:`NEIGHBOUR`; farther ones count less."""
+def _expected(likely: Boxed, shares: Boxed, spacing: Sequence[float]) -> Boxed:
+    """The E step: posterior of every voxel by prior and look, and by the neighbours' shares."""
+    found = [
+        _neighbours(share, spacing).exp_().mul_(own)
+        for share, own in zip(shares.values, likely.values, strict=True)
+    ]
+    return normalised(likely.like(found))
+
+
+def _neighbours(share: Tensor, spacing: Sequence[float]) -> Tensor:
+    """Sum of the face neighbours' shares times :data:`NEIGHBOUR`; farther ones count less."""
+    found = torch.zeros_like(share)
     for axis, length in enumerate(spacing):
         count = share.shape[axis] - 1
         if count > 0:
             strength = NEIGHBOUR * min(spacing) / length
             for here, there in ((0, 1), (1, 0)):
-                own, other = score.narrow(axis, here, count), share.narrow(axis, there, count)
+                own, other = found.narrow(axis, here, count), share.narrow(axis, there, count)
                 own.add_(other, alpha=strength)
+    return found
 
 
 def _alike(tissues: Sequence[str]) -> Tensor:

@@ -6,6 +6,7 @@ the voxels of the image: a fine image is not labelled on the coarser grid of a n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
-from scipy import ndimage
 
 from pipeline import images
 from pipeline.segment import crop
-from pipeline.segment.cascade import appearance, boxed, memory, space, volume
+from pipeline.segment.cascade import appearance, boxed, lattice, memory, volume
 from pipeline.segment.cascade.boxed import Boxed
 from pipeline.segment.cascade.plan import Appearance, Level
 from pipeline.segment.cascade.volume import Floats
@@ -38,6 +38,8 @@ TOP, BOTTOM = 99.0, 1.0
 DARK = 0.01
 #: The box of a class holds where its smoothed posterior is above this, and so many mm around.
 LEAST, RIM = 0.01, 4.0
+#: Posterior that is left out of the smoothing.
+FAINT = 1e-4
 #: Bytes a voxel and class: the prior, the posterior, what boxes of them and a lattice take.
 BYTES = 4 * 3
 
@@ -62,7 +64,7 @@ def redrawn(
     told = f"Drawing borders on {' x '.join(str(n) for n in size)} voxels"
     memory.ask(BYTES * last.level.channels * float(np.prod(size)), torch.device("cpu"), told, where)
     values = tuple(images.array(volume.onto(image, grid)) for image in channels)
-    prior = _prior(last.posterior, last.grid, grid, where)
+    prior = _prior(last.posterior, last.grid, grid)
     inside = prior.values[0].numpy() < 0.5
     scaled = [_scaled(one, inside) for one in values]
     biased = all(scale.factor for _, scale in scaled)
@@ -74,10 +76,7 @@ def redrawn(
         biased,
     )
     share = posterior.dense().numpy()
-    side = None
-    if last.level.split:
-        sums = volume.places(before.posterior, before.level, last.level, before.side)
-        side = space.stacked(sums, before.grid, grid).argmax(axis=0).astype(np.uint8)
+    side = before.side_of(last.level, grid) if last.level.split else None
     means = look.mean.numpy()
     facts: dict[str, Any] = {
         "Spacing": [round(float(v), 4) for v in grid.GetSpacing()],
@@ -106,8 +105,9 @@ def on_level(share: Floats, image: Floats, level: Level, alike: Appearance) -> F
     """
     spacing = level.spacing[::-1]
     scaled = np.stack([_scaled(one, share[0] < 0.5)[0] for one in image])
+    smooth = np.stack([_smoothed(one, spacing) for one in share])
     posterior, _ = appearance.refined(
-        Boxed.of(torch.from_numpy(_smoothed(share, spacing)), LEAST, RIM / min(spacing)),
+        Boxed.of(torch.from_numpy(smooth), LEAST, RIM / min(spacing)),
         torch.from_numpy(scaled), spacing, groups(level, alike), biased=False,
     )  # fmt: skip
     return np.asarray(posterior.dense().numpy())
@@ -151,29 +151,25 @@ def _grid(image: sitk.Image, own: sitk.Image, where: str) -> sitk.Image:
     return images.spaced_grid(part, (x, y, z))
 
 
-def _prior(posterior: Floats, own: sitk.Image, grid: sitk.Image, where: str) -> Boxed:
+def _prior(posterior: Floats, own: sitk.Image, grid: sitk.Image) -> Boxed:
     """The smoothed posterior on a grid, each class in its box."""
     spacing = own.GetSpacing()[::-1]
+    widths = [SMOOTH / length for length in spacing]
+    reach = math.ceil((RIM + lattice.REACH * SMOOTH) / min(spacing))
     # what lies beyond the level's box is background
-    background = space.linear(_smoothed(posterior[:1], spacing)[0], own, grid, outside=1.0)
-    shape = background.shape
-    boxes, values = [boxed.whole(shape)], [torch.from_numpy(background)]
+    background = lattice.linear(posterior[0], own, grid, outside=1.0, deviations=widths)
+    z, y, x = background.shape
+    boxes, values = [boxed.whole((z, y, x))], [torch.from_numpy(background)]
     for share in posterior[1:]:
-        one = _smoothed(share[None], spacing)[0]
-        near = boxed.around(torch.from_numpy(one > LEAST))
-        if near[0].stop == 0:
-            boxes.append(near)
-            values.append(torch.zeros((0, 0, 0)))
-            continue
-        piece = crop.enlarged(crop.Box.of(near), own, RIM).cut(images.like(one, own))
-        place = crop.of_grid(piece, grid, where)
-        boxes.append(place.slices)
-        values.append(torch.from_numpy(space.linear(images.array(piece), piece, place.cut(grid))))
-    z, y, x = shape
+        near = boxed.around(share > FAINT, reach)
+        smooth = np.zeros_like(share)
+        smooth[near] = _smoothed(share[near], spacing)
+        box, found = lattice.placed(smooth, own, grid, LEAST, RIM)
+        boxes.append(box)
+        values.append(torch.from_numpy(found))
     return Boxed((z, y, x), tuple(boxes), tuple(values))
 
 
-def _smoothed(posterior: Floats, spacing: Sequence[float]) -> Floats:
+def _smoothed(share: Floats, spacing: Sequence[float]) -> Floats:
     widths = [SMOOTH / length for length in spacing]
-    found = [ndimage.gaussian_filter(one, widths, mode="nearest") for one in posterior]
-    return np.stack(found).astype(np.float32)
+    return np.asarray(lattice.smoothed(torch.from_numpy(share), widths).numpy())

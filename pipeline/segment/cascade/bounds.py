@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from pipeline import images
-from pipeline.segment.cascade import space
+from pipeline.segment.cascade import lattice
 
 if TYPE_CHECKING:
     from pipeline.segment.cascade.run import Found
@@ -52,7 +52,7 @@ class Bounds:
             more: mm that are let in beside the margin.
         """
         own = self.distance
-        found = space.linear(images.array(own), own, grid, outside=float("inf"))
+        found = lattice.linear(images.array(own), own, grid, outside=float("inf"))
         return np.asarray(found <= self.margin + more)
 
     def near(self, grid: sitk.Image) -> NDArray[np.bool_]:

@@ -10,10 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Box = tuple[slice, slice, slice]
+EMPTY: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ class Boxed:
             rim: voxels kept around it.
         """
         z, y, x = shares.shape[1:]
-        boxes = (whole((z, y, x)), *(around(one > least, math.ceil(rim)) for one in shares[1:]))
+        boxes = (
+            whole((z, y, x)),
+            *(around((one > least).numpy(), math.ceil(rim)) for one in shares[1:]),
+        )
         values = tuple(one[box].clone() for one, box in zip(shares, boxes, strict=True))
         return cls((z, y, x), boxes, values)
 
@@ -49,6 +55,10 @@ class Boxed:
     def like(self, values: Sequence[Tensor]) -> Boxed:
         """Other values in the same boxes."""
         return Boxed(self.shape, self.boxes, tuple(values))
+
+    def copy(self) -> Boxed:
+        """The same in memory of its own."""
+        return self.like([one.clone() for one in self.values])
 
     def sum(self) -> Tensor:
         """Over the classes, (Z, Y, X)."""
@@ -82,31 +92,50 @@ def whole(shape: Sequence[int]) -> Box:
     return z, y, x
 
 
-def around(mask: Tensor, rim: int = 0) -> Box:
+def around(mask: NDArray[np.bool_], rim: int = 0) -> Box:
     """The least box that holds a mask (Z, Y, X), and a rim; an empty one for an empty mask."""
+    plane, depth = np.any(mask, axis=0), np.any(mask.reshape(len(mask), -1), axis=1)
     edges = []
-    for axis in range(3):
-        others = [other for other in range(3) if other != axis]
-        found = torch.nonzero(mask.any(dim=others[1]).any(dim=others[0]))
-        if not len(found):
-            return slice(0, 0), slice(0, 0), slice(0, 0)
-        first, last = int(found[0]) - rim, int(found[-1]) + 1 + rim
-        edges.append(slice(max(0, first), min(last, mask.shape[axis])))
+    for found in (depth, np.any(plane, axis=1), np.any(plane, axis=0)):
+        places = np.flatnonzero(found)
+        if not len(places):
+            return EMPTY
+        first, last = int(places[0]) - rim, int(places[-1]) + 1 + rim
+        edges.append(slice(max(0, first), min(last, len(found))))
     z, y, x = edges
+    return z, y, x
+
+
+def wider(box: Box, rim: Sequence[int], shape: Sequence[int]) -> Box:
+    """A box with some voxels more on both sides of each axis, cut at the borders of the volume."""
+    z, y, x = (
+        slice(max(0, edge.start - more), min(edge.stop + more, size))
+        for edge, more, size in zip(box, rim, shape, strict=True)
+    )
     return z, y, x
 
 
 def softmax(scores: Boxed) -> Boxed:
     """Shares of the classes from their scores, in the memory of the scores."""
+    return normalised(peaked(scores))
+
+
+def peaked(scores: Boxed) -> Boxed:
+    """Exponentials of scores, 1 for the highest of each voxel, in the memory of the scores."""
     top = scores.values[0].clone()
     for box, one in scores:
-        top[box] = torch.maximum(top[box], one)
-    total = torch.zeros_like(top)
+        torch.maximum(top[box], one, out=top[box])
     for box, one in scores:
-        total[box] += one.sub_(top[box]).exp_()
-    for box, one in scores:
-        one.div_(total[box])
+        one.sub_(top[box]).exp_()
     return scores
+
+
+def normalised(shares: Boxed) -> Boxed:
+    """Shares divided by their sum, in their own memory."""
+    total = shares.sum()
+    for box, one in shares:
+        one.div_(total[box])
+    return shares
 
 
 def _thin(edge: slice, step: int) -> tuple[slice, slice]:

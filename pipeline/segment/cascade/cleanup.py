@@ -44,8 +44,7 @@ class Cleanup:
         if self.components == "structures":
             result = _nearest(result, _fragments(result, self.keep))
         if self.holes:
-            inside = ndimage.binary_fill_holes(result > 0) & (result == 0)
-            result = _nearest(result, inside)
+            result = _filled(result)
         return result
 
 
@@ -61,6 +60,21 @@ def largest(mask: Mask, keep: float = 1.0) -> Mask:
         wanted = np.arange(len(sizes)) == sizes.argmax()
     wanted[0] = False
     return np.asarray(wanted[parts])
+
+
+def _filled(labels: Labels) -> Labels:
+    """Labels where background that they enclose takes the nearest one."""
+    parts, count = ndimage.label(labels == 0)
+    faces = [parts.take(end, axis) for axis in range(3) for end in (0, -1)]
+    open_ = {int(part) for face in faces for part in np.unique(face)}
+    boxes = ndimage.find_objects(parts) if count > len(open_ - {0}) else []
+    result = labels.copy()
+    for part, box in enumerate(boxes, start=1):
+        if part not in open_:
+            # what is nearest to a hole touches it
+            wide = tuple(slice(edge.start - 1, edge.stop + 1) for edge in box)
+            result[wide] = _nearest(result[wide], parts[wide] == part)
+    return result
 
 
 def _fragments(labels: Labels, keep: float) -> Mask:

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
+import torch
 from numpy.typing import NDArray
 
 from pipeline import images
 from pipeline.labels import Label
 from pipeline.segment import crop
-from pipeline.segment.cascade import space, uncertainty, volume
+from pipeline.segment.cascade import lattice, space, uncertainty
 from pipeline.segment.cascade.bounds import Bounds
 from pipeline.segment.cascade.cleanup import Cleanup
 from pipeline.segment.cascade.run import Found
@@ -94,33 +95,30 @@ def _interpolated(found: Sequence[Found], target: sitk.Image, inside: Mask | Non
     last = found[-1]
     side = last.side
     if side is not None and not images.same_grid(last.grid, target):
-        before = found[-2]
-        sums = volume.places(before.posterior, before.level, last.level, before.side)
-        side = space.stacked(sums, before.grid, target).argmax(axis=0).astype(np.uint8)
-    best = space.linear(last.posterior[0], last.grid, target, outside=1.0)
+        side = found[-2].side_of(last.level, target)
+    best = lattice.linear(last.posterior[0], last.grid, target, outside=1.0)
     if inside is not None:
         best[~inside] = 1.0
     entropy = _surprise(best)
     channels = np.zeros(best.shape, np.uint8 if last.level.channels < 256 else np.uint16)
     probable: list[float] = []
     for channel, group in enumerate(last.level.classes, start=1):
-        share = space.linear(last.posterior[channel], last.grid, target)
+        box, share = lattice.placed(last.posterior[channel], last.grid, target)
         if inside is not None:
-            share[~inside] = 0.0
-        entropy += _surprise(share)
-        more = share > best
-        np.copyto(channels, channel, where=more)
-        np.copyto(best, share, where=more)
-        probable += uncertainty.split(share, len(group), side)
+            share[~inside[box]] = 0.0
+        entropy[box] += _surprise(share)
+        more = share > best[box]
+        np.copyto(channels[box], channel, where=more)
+        np.copyto(best[box], share, where=more)
+        probable += uncertainty.split(share, len(group), side[box] if side is not None else None)
     entropy /= np.float32(np.log(last.level.channels))
     labels = space.labelled(channels, last.level, side)
     return _Part(labels, best, np.clip(entropy, 0.0, 1.0), np.asarray(probable))
 
 
 def _surprise(share: Floats) -> Floats:
-    # most classes are nowhere in most of the voxels: 0 log 0 is 0
-    logarithm = np.log(share, out=np.zeros_like(share), where=share > np.float32(1e-12))
-    return np.asarray(-share * logarithm)
+    """-p log p, 0 where p is 0."""
+    return np.asarray(torch.special.entr(torch.from_numpy(share)).numpy())
 
 
 def _cut(clean: NDArray[np.uint16], box: crop.Box, reference: sitk.Image) -> set[int]:

@@ -6,13 +6,15 @@ affine transform that is fitted to them brings the atlas to within a few millime
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
-from pipeline import threads
 from pipeline.networks.prior import Prior
 from pipeline.segment.cascade import cleanup
 from pipeline.segment.cascade.plan import PriorGrid
@@ -32,6 +34,8 @@ ROUNDS = 20
 FEWEST = 4
 #: Structures that touch no border, from which on those that do are left out.
 ENOUGH = 4
+#: Voxels that are laid at once: what is needed for them stays in the processor's cache.
+AT_ONCE = 1 << 16
 
 
 def centres(channels: NDArray[np.integer], count: int, grid: sitk.Image) -> Points:
@@ -109,18 +113,68 @@ def laid(shares: Floats, place: PriorGrid, found: Points, target: sitk.Image) ->
         found: of :func:`centres`, of the level before.
         target: grid of the scene.
     """
-    moving = sitk.GetImageFromArray(np.ascontiguousarray(np.moveaxis(shares, 0, -1)), isVector=True)
-    moving.SetOrigin(place.origin)
-    moving.SetSpacing(place.spacing)
-    resample = sitk.ResampleImageFilter()
-    # each voxel by itself: any number of threads gives the same
-    resample.SetNumberOfThreads(threads.count())
-    resample.SetReferenceImage(target)
-    resample.SetInterpolator(sitk.sitkLinear)
-    resample.SetTransform(affine(np.asarray(place.centres), found).GetInverse())
-    result = sitk.GetArrayFromImage(resample.Execute(moving))
-    shape = (*target.GetSize()[::-1], len(shares))
-    return np.ascontiguousarray(np.moveaxis(result.reshape(shape), -1, 0))
+    count, *sizes = shares.shape
+    table = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shares, 0, -1)).reshape(-1, count))
+    steps, first = _steps(place, affine(np.asarray(place.centres), found), target)
+    x, y, z = (torch.arange(n, dtype=torch.float32) for n in target.GetSize())
+    result = torch.empty((count, len(z), len(y), len(x)))
+    slab = max(1, AT_ONCE // (len(y) * len(x)))
+    for start in range(0, len(z), slab):
+        part = z[start : start + slab]
+        # index in the atlas along its z, y, x
+        places = [
+            (a * part[:, None, None] + (b * y[:, None] + (c * x + d))).flatten()
+            for (c, b, a), d in zip(steps, first, strict=True)
+        ][::-1]
+        corners, weights = _corners(places, sizes)
+        rows = functional.embedding_bag(
+            corners.T.contiguous(), table, per_sample_weights=weights.T.contiguous(), mode="sum"
+        )
+        result[:, start : start + slab] = rows.T.reshape(count, len(part), len(y), len(x))
+    return np.asarray(result.numpy())
+
+
+def _steps(
+    place: PriorGrid, moved: sitk.AffineTransform, target: sitk.Image
+) -> tuple[list[list[float]], list[float]]:
+    """How far one voxel of a grid goes in the atlas, and where its first voxel is.
+
+    Returns:
+        A row for x, y and z of the atlas: voxels for one along x, y and z of the grid. And the
+        index along x, y and z of the atlas.
+    """
+    turn = np.asarray(moved.GetMatrix()).reshape(3, 3)
+    axes = np.asarray(target.GetDirection()).reshape(3, 3) * target.GetSpacing()
+    fine = np.asarray(place.spacing)
+    steps = np.linalg.solve(turn, axes) / fine[:, None]
+    origin = moved.GetInverse().TransformPoint(target.GetOrigin())
+    first = (np.asarray(origin) - place.origin) / fine
+    return steps.tolist(), first.tolist()
+
+
+def _corners(places: Sequence[Tensor], sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The eight voxels about each of N places, and their weights; 0 beyond the volume.
+
+    Args:
+        places: (N,) index along each axis, the slowest first.
+        sizes: of the volume along them.
+
+    Returns:
+        (8, N) numbers of voxels in the volume, and weights.
+    """
+    corners = torch.zeros((8, len(places[0])), dtype=torch.int32)
+    weights = torch.ones((8, len(places[0])))
+    for axis, (place, size) in enumerate(zip(places, sizes, strict=True)):
+        low = place.floor()
+        high = place - low
+        for number in range(8):
+            upper = (number >> axis) & 1
+            voxel = low.int() + upper
+            inside = (voxel >= 0) & (voxel < size)
+            weights[number] *= torch.where(inside, high if upper else 1 - high, 0.0)
+            corners[number] *= size
+            corners[number] += voxel.clamp_(0, size - 1)
+    return corners, weights
 
 
 def of_network(network: nn.Module) -> Floats:

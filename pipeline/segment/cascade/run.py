@@ -110,16 +110,26 @@ class Found:
     facts: dict[str, Any]
 
     @cached_property
+    def channels(self) -> NDArray[np.int64]:
+        """The most probable class of each voxel, (Z, Y, X), from 1; 0 for the background."""
+        return np.asarray(self.posterior.argmax(axis=0))
+
+    @cached_property
     def labels(self) -> Labels:
         """The most probable label of each voxel, (Z, Y, X)."""
-        return space.labelled(self.posterior.argmax(axis=0), self.level, self.side)
+        return space.labelled(self.channels, self.level, self.side)
+
+    def side_of(self, level: Level, grid: sitk.Image) -> Places:
+        """Place of each voxel of a grid, (Z, Y, X), in the groups of a level after this one."""
+        sums = volume.places(self.posterior, self.level, level, self.side)
+        return np.asarray(space.stacked(sums, self.grid, grid).argmax(axis=0), np.uint8)
 
     def where(self, wanted: Sequence[int]) -> NDArray[np.bool_]:
         """Where any of these labels is, (Z, Y, X); a region is where one of its labels is asked."""
         if not self.level.regions:
             return np.isin(self.labels, wanted)
         asked = [n for n, group in enumerate(self.level.classes, 1) if set(group) & set(wanted)]
-        return np.isin(self.posterior.argmax(axis=0), asked)
+        return np.isin(self.channels, asked)
 
 
 class Cascade:
@@ -224,7 +234,7 @@ class Cascade:
         whole = volume.grid(scene.channels[0], level)
         box, step = _box(level, whole, before, scene.where), max(level.margin, *level.spacing)
         kind = self.plan.intensity.kind
-        inside = before.posterior.argmax(axis=0) > 0
+        inside = before.channels > 0
         scales = tuple(
             volume.next_scale(one, inside, scale, kind)
             for one, scale in zip(before.values, before.scales, strict=True)
@@ -261,8 +271,7 @@ class Cascade:
             if level.prior is not None:
                 channels += list(self._laid(level, level.prior, before, grid))
             if level.split:
-                sums = volume.places(before.posterior, before.level, level, before.side)
-                side = space.stacked(sums, before.grid, grid).argmax(axis=0).astype(np.uint8)
+                side = before.side_of(level, grid)
             if level.inside:
                 within = before.where(level.inside)
                 inside = space.nearest(within, before.grid, grid)
@@ -293,8 +302,7 @@ class Cascade:
 
     def _laid(self, level: Level, place: PriorGrid, before: Found, grid: sitk.Image) -> Floats:
         """The level's atlas on a grid, laid by the centres of what the level before found."""
-        found = before.posterior.argmax(axis=0)
-        centres = prior.centres(found, len(before.level.classes), before.grid)
+        centres = prior.centres(before.channels, len(before.level.classes), before.grid)
         shares = prior.of_network(self.networks[level.networks[0]])
         return prior.laid(shares, place, centres, grid)
 

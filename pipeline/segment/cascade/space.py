@@ -8,31 +8,13 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from pipeline import images, threads
+from pipeline import images
+from pipeline.segment.cascade.lattice import linear
 from pipeline.segment.cascade.plan import Level
 from pipeline.segment.cascade.volume import Floats
 
 Places = NDArray[np.uint8]
 Labels = NDArray[np.uint16]
-
-
-def linear(values: Floats, own: sitk.Image, target: sitk.Image, outside: float = 0.0) -> Floats:
-    """One channel (Z, Y, X) of a grid on another grid of the same space.
-
-    Values go on for one voxel beyond the faces of their grid; further away is ``outside``. On the
-    same grid they are what they are, to be changed at will.
-    """
-    if images.same_grid(own, target):
-        return np.array(values, np.float32)
-    padded = sitk.ZeroFluxNeumannPad(images.like(values, own), [1, 1, 1], [1, 1, 1])
-    resample = sitk.ResampleImageFilter()
-    # each voxel by itself: any number of threads gives the same
-    resample.SetNumberOfThreads(threads.count())
-    resample.SetReferenceImage(target)
-    resample.SetInterpolator(sitk.sitkLinear)
-    resample.SetDefaultPixelValue(float(outside))
-    found: Floats = sitk.GetArrayFromImage(resample.Execute(padded))
-    return found
 
 
 def stacked(values: Iterable[Floats], own: sitk.Image, target: sitk.Image) -> Floats:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline import images
 from pipeline.errors import VoxelwayError
+from pipeline.segment.cascade import lattice
 from pipeline.segment.cascade.plan import Intensity, Level
 
 ORIENTATION = "LPS"
@@ -47,12 +48,9 @@ def onto(image: sitk.Image, target: sitk.Image) -> sitk.Image:
     """Linear resampling, after a low-pass filter along the axes that become coarser."""
     old, new = np.asarray(image.GetSpacing()), np.asarray(target.GetSpacing())
     width = np.sqrt(np.maximum(new**2 - old**2, 0.0)) / 2.355
-    smooth = sitk.Cast(image, sitk.sitkFloat32)
-    for axis in np.flatnonzero(width > 0.3 * old):
-        if smooth.GetSize()[int(axis)] >= 4:
-            smooth = sitk.RecursiveGaussian(smooth, sigma=float(width[axis]), direction=int(axis))
-    padded = sitk.ZeroFluxNeumannPad(smooth, [1, 1, 1], [1, 1, 1])
-    return images.resample(padded, target, order=1)
+    deviations = np.where(width > 0.3 * old, width / old, 0.0)[::-1]
+    values = lattice.linear(images.array(image), image, target, deviations=deviations.tolist())
+    return images.like(values, target)
 
 
 def first_scale(values: Floats, intensity: Intensity, where: str = "") -> Scale:
