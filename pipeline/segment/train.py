@@ -307,8 +307,9 @@ def _identity(
     earlier = [name for level in trained.plan.levels[:number] for name in level.networks]
     before = [[name, trained.fitted[name].step, trained.fitted[name].score] for name in earlier]
     planned = trained.plan.as_json()
-    # how many networks there will be decides none of them
-    levels = [{**level, "members": 0} for level in planned["levels"][: number + 1]]
+    # how many networks there will be decides none of them, and planes come after them
+    aside_too = {"members": 0, "planes": ()}
+    levels = [{**level, **aside_too} for level in planned["levels"][: number + 1]]
     content = [
         decisive, levels, planned["intensity"], [label.row() for label in task.labels], before,
         [[(case.name, case.digest) for case in one] for one in side], start, task.code,

@@ -72,6 +72,21 @@ class Appearance:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """Two labels that a plane divides, as far as training cases show.
+
+    Attributes:
+        lower: label on the side where the axis begins; LPS: right, anterior or inferior.
+        upper: label on the other side.
+        axis: 0, 1, 2 for x, y, z, which the plane is across.
+    """
+
+    lower: int
+    upper: int
+    axis: int
+
+
+@dataclass(frozen=True)
 class Level:
     """One level of the cascade.
 
@@ -99,6 +114,8 @@ class Level:
             (Guo et al. 2017, doi:10.48550/arXiv.1706.04599).
         prior: grid of an atlas, the mean of the training cases, that is laid over the image by the
             centres of what the level before found; its shares are the last channels of the input.
+        planes: that divide labels which have a channel each; at the last level only. See
+            :mod:`pipeline.segment.cascade.planes`.
     """
 
     name: str
@@ -115,6 +132,7 @@ class Level:
     temperature: float = 1.0
     regions: bool = False
     prior: PriorGrid | None = None
+    planes: tuple[Plane, ...] = ()
 
     @property
     def networks(self) -> list[str]:
@@ -217,6 +235,19 @@ def of(content: Any, where: str) -> CascadePlan:
         raise VoxelwayError("E-CONFIG-VALUE", what, where=where, hint=hint) from error
 
 
+def in_bundle(metadata: Mapping[str, Any], where: str) -> CascadePlan:
+    """The plan in a bundle's metadata.
+
+    Raises:
+        VoxelwayError: E-MODEL-INPUT when it holds none, E-CONFIG-VALUE for one that is damaged.
+    """
+    inputs = metadata.get("inputs")
+    if not isinstance(inputs, Mapping) or "plan" not in inputs:
+        what = "The bundle has no plan of a cascade"
+        raise VoxelwayError("E-MODEL-INPUT", what, where=where)
+    return of(inputs["plan"], where)
+
+
 def _level(item: Mapping[str, Any]) -> Level:
     names = {entry.name for entry in dataclasses.fields(Level)}
     unknown = set(item) - names
@@ -225,12 +256,15 @@ def _level(item: Mapping[str, Any]) -> Level:
     x, y, z = (float(value) for value in item["spacing"])
     i, j, k = (int(value) for value in item["patch"])
     groups = tuple(tuple(int(value) for value in group) for group in item["classes"])
-    read = ("spacing", "patch", "classes", "prior")
+    read = ("spacing", "patch", "classes", "prior", "planes")
     rest = {key: value for key, value in item.items() if key not in read}
     for key in ("crop", "inside"):
         rest[key] = tuple(int(value) for value in rest.get(key, ()))
     prior = None if item.get("prior") is None else _prior(item["prior"])
-    return Level(spacing=(x, y, z), patch=(i, j, k), classes=groups, prior=prior, **rest)
+    planes = tuple(Plane(**plane) for plane in item.get("planes", ()))
+    return Level(
+        spacing=(x, y, z), patch=(i, j, k), classes=groups, prior=prior, planes=planes, **rest
+    )
 
 
 def _appearance(item: Mapping[str, Any] | None) -> Appearance | None:
@@ -268,9 +302,25 @@ def _check(plan: CascadePlan) -> None:
             raise ValueError(f"the prior of {level.name} has other centres than the level before")
         if level.regions and level is plan.levels[-1]:
             raise ValueError(f"{level.name} is the last level: its classes are no regions")
+        if level.planes:
+            _check_planes(level, level is plan.levels[-1] and plan.appearance is None)
         before = level.labels
     if plan.appearance is not None:
         _check_appearance(plan.appearance, known, plan.levels[-1])
+
+
+def _check_planes(level: Level, last: bool) -> None:
+    if not last:
+        raise ValueError(f"planes divide the result of the last level's networks, not {level.name}")
+    alone = {group[0] for group in level.classes if len(group) == 1}
+    for plane in level.planes:
+        if plane.lower == plane.upper or not {plane.lower, plane.upper} <= alone:
+            raise ValueError(
+                f"a plane of {level.name} divides {plane.lower} and {plane.upper}, which have no"
+                " channel each"
+            )
+        if plane.axis not in (0, 1, 2):
+            raise ValueError(f"a plane of {level.name} is across axis 0, 1 or 2")
 
 
 def _check_appearance(appearance: Appearance, known: set[int], last: Level) -> None:

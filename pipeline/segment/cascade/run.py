@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipeline.segment.cascade import (
     cleanup,
     memory,
     plan,
+    planes,
     prior,
     space,
     uncertainty,
@@ -30,7 +31,7 @@ from pipeline.segment.cascade import (
     window,
 )
 from pipeline.segment.cascade.bounds import TRUST, Bounds
-from pipeline.segment.cascade.plan import CascadePlan, Level, PriorGrid
+from pipeline.segment.cascade.plan import Level, PriorGrid
 from pipeline.segment.cascade.space import Labels, Places
 from pipeline.segment.cascade.volume import Floats, Scale
 
@@ -146,7 +147,7 @@ class Cascade:
 
     def __init__(self, bundle: Path, options: Options) -> None:
         loaded = load(bundle, NAME)
-        self.plan = plan_of(loaded.metadata, str(bundle))
+        self.plan = plan.in_bundle(loaded.metadata, str(bundle))
         names = [name for level in self.plan.levels for name in level.networks]
         if missing := set(names) - set(loaded.networks):
             what = f"The bundle lacks the networks {', '.join(sorted(missing))} of its plan"
@@ -286,10 +287,11 @@ class Cascade:
         for share in self._samples(level, image, route, mirror):
             if inside is not None:
                 share[1:, ~inside], share[0, ~inside] = 0.0, 1.0
-            sums_of.append(uncertainty.sums(share, level.classes, side))
+            sums_of.append(uncertainty.sums(planes.divided(share, level), level.classes, side))
             mean = share if mean is None else np.add(mean, share, out=mean)
         assert mean is not None
         mean /= np.float32(len(sums_of))
+        mean = planes.divided(mean, level)
         facts = {
             "Name": level.name,
             "Spacing": [round(float(v), 4) for v in grid.GetSpacing()],
@@ -353,19 +355,6 @@ class Cascade:
                 yield shares[0].numpy()
                 if mirror is not None:
                     yield shares[1].flip(-1)[mirror[1]].numpy()
-
-
-def plan_of(metadata: Mapping[str, Any], where: str) -> CascadePlan:
-    """The plan in a bundle's metadata.
-
-    Raises:
-        VoxelwayError: E-MODEL-INPUT when it holds none, E-CONFIG-VALUE for one that is damaged.
-    """
-    inputs = metadata.get("inputs")
-    if not isinstance(inputs, Mapping) or "plan" not in inputs:
-        what = "The bundle has no plan of a cascade"
-        raise VoxelwayError("E-MODEL-INPUT", what, where=where)
-    return plan.of(inputs["plan"], where)
 
 
 def _values(scene: Scene, grid: sitk.Image) -> tuple[Floats, ...]:

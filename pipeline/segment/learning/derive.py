@@ -19,7 +19,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.labels import Label
 from pipeline.segment.cascade import window
 from pipeline.segment.cascade.plan import ANY, Appearance, CascadePlan, Intensity, Level
-from pipeline.segment.learning import atlas
+from pipeline.segment.learning import atlas, divided
 from pipeline.segment.learning.cases import Case
 
 #: Voxels that the deepest level of a network has along an axis, at least.
@@ -53,7 +53,8 @@ def derive(
         batch: samples of a step.
 
     Raises:
-        VoxelwayError: E-CONFIG-VALUE for levels that do not fit each other.
+        VoxelwayError: E-CONFIG-VALUE for levels that do not fit each other, E-TRAIN-DATA for planes
+            that the cases do not show.
     """
     learning = {**learning, "batch": batch}
     facts = measured(cases, labels)
@@ -63,6 +64,9 @@ def derive(
         level = _level(learning, entry, number, before, labels, facts, len(contrasts))
         if entry.get("prior"):
             level = _with_prior(level, before, cases, labels)
+        if entry.get("planes"):
+            planes = tuple(divided.plane(pair, cases) for pair in entry["planes"])
+            level = replace(level, planes=planes)
         levels.append(level)
     try:
         return CascadePlan(

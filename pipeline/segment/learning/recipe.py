@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.segment.cascade import planes
 from pipeline.segment.cascade.plan import Level
 from pipeline.segment.learning import samples
 from pipeline.training.losses import segmentation
@@ -55,12 +56,16 @@ class LevelRecipe:
         return self.sum(outputs, batch["target"])
 
     def scores(self, networks: Networks, batch: Any) -> dict[str, float]:
-        """Mean Dice over the structures of the sample."""
-        found = self.judged(networks, batch)
+        """Mean Dice over the structures of the sample, planes left aside: their places jump."""
+        found = self.judged(networks, batch, divide=False)
         return {"dice": sum(found.values()) / len(found) if found else 0.0}
 
     def judged(
-        self, networks: Networks, batch: Any, mirror: Sequence[int] | None = None
+        self,
+        networks: Networks,
+        batch: Any,
+        mirror: Sequence[int] | None = None,
+        divide: bool = True,
     ) -> dict[str, float]:
         """Dice of each structure that the sample has, by its name.
 
@@ -69,6 +74,7 @@ class LevelRecipe:
             batch: of one sample.
             mirror: which channel, without the background's, each one becomes in a mirrored image,
                 to take the mean with what is found there; None takes the image alone.
+            divide: whether the level's planes divide what is found, as in inference.
         """
         target: Tensor = batch["target"]
         valid = target >= 0
@@ -76,8 +82,10 @@ class LevelRecipe:
         if mirror is not None:
             other = self._mean(networks, batch["image"].flip(-1)).flip(-1)
             found = found + other[:, [0, *(channel + 1 for channel in mirror)]]
-        predicted = found.argmax(dim=1)
-        predicted = torch.where(valid, predicted, 0)
+        if divide and self.level.planes:
+            parted = planes.divided(found[0].cpu().numpy(), self.level)
+            found = torch.from_numpy(parted).to(found.device)[None]
+        predicted = torch.where(valid, found.argmax(dim=1), 0)
         count = len(self.names) + 1
         both = torch.bincount(predicted[(predicted == target) & valid], minlength=count)
         ours = torch.bincount(predicted[valid], minlength=count)

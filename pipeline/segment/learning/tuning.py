@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.bundles import read_bundle
 from pipeline.errors import VoxelwayError
-from pipeline.segment.cascade import borders, calibration, uncertainty, window
+from pipeline.segment.cascade import borders, calibration, planes, uncertainty, window
 from pipeline.segment.cascade.plan import Appearance, Level
 from pipeline.segment.cascade.volume import Floats
 from pipeline.segment.learning import samples
@@ -90,6 +90,7 @@ class Volumes:
             if alike is not None:
                 own_image = sample["image"][0, :channels].float().numpy()
                 share = borders.on_level(share, own_image, level, alike)
+            share = planes.divided(share, level)
             labels = share.argmax(axis=0)
             for number, one in enumerate(share[1:], start=1):
                 own = labels == number
