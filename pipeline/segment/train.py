@@ -171,17 +171,18 @@ def _train_level(task: _Task, trained: _Trained, number: int) -> None:
         trained.fitted[name] = fitted
         seen += tuning.logits(recipe.networks[name], level, samples[1])
         folds.setdefault(member % len(task.sides), (recipe, samples[1]))
-    for fold, (recipe, held_out) in folds.items():
-        # the networks that have not seen these cases
-        own = {name: trained.networks[name] for name in level.networks[fold :: len(task.sides)]}
-        for key, values in judging.over(own, held_out, judge.of(recipe, task.labels)).items():
-            trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
     scores, truth = (torch.cat(one).numpy() for one in zip(*seen, strict=True))
     temperature = calibration.fit_temperature(scores.T, truth)
     levels = list(trained.plan.levels)
     levels[number] = replace(level, temperature=round(float(temperature), 4))
     trained.plan = replace(trained.plan, levels=tuple(levels))
     trained.plan.write(task.folder / plans.FILE)
+    for fold, (recipe, held_out) in folds.items():
+        # the networks that have not seen these cases, as inference takes their mean
+        own = {name: trained.networks[name] for name in level.networks[fold :: len(task.sides)]}
+        recipe.level = levels[number]
+        for key, values in judging.over(own, held_out, judge.of(recipe, task.labels)).items():
+            trained.scores.setdefault(f"{level.name}: Dice of {key}", []).extend(values)
     if number == len(levels) - 1:
         for member, name in enumerate(level.networks):
             trained.volumes.add(

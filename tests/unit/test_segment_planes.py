@@ -104,7 +104,7 @@ class Doubtful(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         logits = self.weight * torch.from_numpy(LINE).clamp_min(1e-3).log()
         shape = (len(image), 3, *image.shape[2:])
-        return [logits[None, :, None, None, :].expand(shape)]
+        return [logits[None, :, None, None, :].expand(shape).clone()]
 
 
 def test_an_image_is_divided(fake: Fake) -> None:

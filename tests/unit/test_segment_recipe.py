@@ -26,7 +26,7 @@ class OneSided(nn.Module):
         half = image.shape[-1] // 2
         shares = torch.tensor([LEFT] * half + [RIGHT] * half).log().T
         shape = (len(image), 3, *image.shape[2:])
-        return [(self.weight * shares)[None, :, None, None, :].expand(shape)]
+        return [(self.weight * shares)[None, :, None, None, :].expand(shape).clone()]
 
 
 def recipe() -> LevelRecipe:
@@ -53,7 +53,7 @@ class Other(OneSided):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         shares = torch.tensor([0.3, 0.1, 0.6]).log()
-        return [shares[None, :, None, None, None].expand(len(image), 3, *image.shape[2:])]
+        return [shares[None, :, None, None, None].expand(len(image), 3, *image.shape[2:]).clone()]
 
 
 def test_the_mean_of_several_networks_is_judged() -> None:

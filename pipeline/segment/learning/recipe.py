@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pipeline.segment.cascade import planes
+from pipeline.segment.cascade import planes, window
 from pipeline.segment.cascade.plan import Level
 from pipeline.segment.learning import samples
 from pipeline.training.losses import segmentation
@@ -98,8 +98,9 @@ class LevelRecipe:
 
     def _mean(self, networks: Networks, image: Tensor) -> Tensor:
         """Mean posterior (B, C, Z, Y, X) of the networks."""
+        heat = self.level.temperature
         found = [
-            samples.logits(network, self.level, image).softmax(dim=1)
+            window.softmax(samples.logits(network, self.level, image), heat)
             for network in networks.values()
         ]
         return torch.stack(found).mean(dim=0)
