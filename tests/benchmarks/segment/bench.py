@@ -154,7 +154,7 @@ def _config(labels: Sequence[int], setup: Setup) -> Path:
     learning = {"levels": [{"name": "fine"}], **section.get("learning", {})}
     if "labels" not in learning:
         learning["labels"] = _path(_table(labels, setup))
-    learning |= {"folds": 1, "data": [_data(setup)]}
+    learning |= {"folds": 1, "networks": 1, "data": [_data(setup)]}
     training = {**section.get("training", {}), "steps": setup.steps}
     section = {"method": "cascade", **section, "learning": learning, "training": training}
     content = {"seed": setup.seed, "segment": section}
