@@ -148,7 +148,13 @@ def test_a_configuration_keeps_all_but_data_folds_and_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = tmp_path / "given.yaml"
-    learning = {"labels": "hippocampus", "folds": 5, "repeats": 1, "data": [{"name": "x"}]}
+    learning = {
+        "labels": "hippocampus",
+        "repeats": 1,
+        "folds": 5,
+        "networks": 2,
+        "data": [{"name": "x"}],
+    }
     training = {"steps": 9999, "learning_rate": 0.5}
     content = {"segment": {"learning": learning, "training": training}}
     given.write_text(yaml.safe_dump(content))
@@ -156,7 +162,9 @@ def test_a_configuration_keeps_all_but_data_folds_and_steps(
     run(tmp_path, jobs, monkeypatch, "--config", str(given), "--methods", "voxelway")
     made = yaml.safe_load(Path(jobs.seen[0]["config"]).read_text())["segment"]
     assert made["learning"]["labels"] == "hippocampus"
-    assert made["learning"]["folds"] == 1 and made["learning"]["repeats"] == 1
+    # one network, as the other side trains one
+    assert made["learning"]["folds"] == made["learning"]["networks"] == 1
+    assert made["learning"]["repeats"] == 1
     assert [entry["name"] for entry in made["learning"]["data"]] == ["bench"]
     assert made["training"] == {"steps": 20, "learning_rate": 0.5}
 
