@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 #: Threads that the caller allows, or that the machine has where the caller says nothing.
 VARIABLE = "VOXELWAY_THREADS"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def announce() -> None:
@@ -31,3 +37,19 @@ def use_threads() -> None:
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(count())
     torch.set_num_threads(count())
+
+
+def map_torch(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in the order of the items, each from torch on one thread; several at a time.
+
+    Numbers do not depend on how many threads there are.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count()) as pool:
+            yield from pool.map(work, items)
+    finally:
+        torch.set_num_threads(before)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from pipeline.denoise.noise import Noise
+from pipeline import images
+from pipeline.denoise.noise import Noise, around
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,28 @@ class Request:
     field: NDArray[np.float32] | None = None
 
 
+Box = tuple[slice, ...]
 Method = Callable[[Request], sitk.Image]
+#: Voxels around what an image holds that are worked on, too.
+RIM = 8
+
+
+def in_content(
+    request: Request, work: Callable[[NDArray[np.float32], Box], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """The image with what is made of the box of its content, (z, y, x).
+
+    Args:
+        request: of the image.
+        work: values in the box and the box → what takes their place.
+    """
+    values = images.array(request.image)
+    box = around(values != 0, RIM)
+    result = values.copy()
+    result[box] = work(values[box], box)
+    # an emptied background is no measurement: it stays empty
+    result[ndimage.binary_opening(values == 0, np.ones((3, 3, 3), dtype=bool))] = 0.0
+    return result
 
 
 def voxel_units(image: sitk.Image) -> sitk.Image:

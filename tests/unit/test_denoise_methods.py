@@ -227,15 +227,6 @@ def test_noise_facts_hold_plain_numbers() -> None:
     }
 
 
-def test_slabs_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    truth = clean(48)
-    noisy = rice(truth, 0.04)
-    whole = images.array(run(noisy, brain(truth)).image)
-    monkeypatch.setattr(nlm, "SLAB", 1)
-    slabs = images.array(run(noisy, brain(truth)).image)
-    assert np.allclose(whole, slabs, atol=1e-5)
-
-
 def test_a_level_that_varies_is_found_and_an_even_one_is_not() -> None:
     truth = clean(64)
     mask = brain(truth)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,14 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline import images, threads
-from pipeline.denoise import dct, rician
-from pipeline.denoise.noise import Noise, around
-from pipeline.denoise.request import Method, Request
+from pipeline import images
+from pipeline.denoise import dct, slabs, unit_noise
+from pipeline.denoise.noise import Noise
+from pipeline.denoise.request import Box, Method, Request, in_content
 
 LEARNED = False
 #: Hard threshold and non-local bandwidth in units of sigma (best on brain T1w at 1 to 9 %).
 THRESHOLD, BANDWIDTH = 2.7, 0.4
-#: Voxels that a thread filters at a time, however many there are: roundings do not depend on it.
-SLAB = 4_000_000
 #: Half width of the window that is searched, voxels, where the configuration is silent.
 RADIUS = 3
 Volume = NDArray[np.float32]
@@ -39,41 +36,16 @@ def create(params: Mapping[str, Any], model: Path | None) -> Method:
     radius = int(params.get("search_radius", RADIUS))
 
     def run(request: Request) -> sitk.Image:
-        values = images.array(request.image)
-        box = around(values != 0, rim=dct.SIDE)
-        result = values.copy()
-        result[box] = _in_slabs(values[box], request, radius)
-        # an emptied background is no measurement: it stays empty
-        result[ndimage.binary_opening(values == 0, np.ones((3, 3, 3), dtype=bool))] = 0.0
-        return images.like(result, request.image)
+        def one(values: Volume, _: Box) -> Volume:
+            return denoise(values, request.noise, request.strength, radius)
+
+        return images.like(in_content(request, one), request.image)
 
     return run
 
 
-def _in_slabs(values: Volume, request: Request, radius: int) -> Volume:
-    """Denoise slab by slab, with as many planes more on each side as the filters reach.
-
-    The result is that of the whole volume, a fine head takes a fraction of the memory, and every
-    thread has its slab.
-    """
-    # two DCT filters, each with blocks on both sides; the window, and the means over 3 voxels
-    reach = 2 * (dct.SIDE - 1) + radius + 1
-    planes = max(2 * reach, SLAB // max(1, values[0].size))
-    result = np.empty_like(values)
-
-    def one(first: int) -> None:
-        last = min(len(values), first + planes)
-        low, high = max(0, first - reach), min(len(values), last + reach)
-        slab = denoise(values[low:high], request.noise, request.strength, radius)
-        result[first:last] = slab[first - low : last - low]
-
-    with ThreadPoolExecutor(threads.count()) as pool:
-        list(pool.map(one, range(0, len(values), planes)))
-    return result
-
-
 def denoise(values: Volume, noise: Noise, strength: float = 1.0, radius: int = RADIUS) -> Volume:
-    """Denoise an array in one piece.
+    """Denoise an array.
 
     Args:
         values: (Z, Y, X).
@@ -81,14 +53,14 @@ def denoise(values: Volume, noise: Noise, strength: float = 1.0, radius: int = R
         strength: factor on the level.
         radius: half width of the window that is searched, voxels.
     """
-    scaled = values.astype(np.float64) / noise.sigma
-    if noise.model == "gaussian":
-        filtered = _filter(scaled.astype(np.float32), strength, radius)
-        return np.asarray(filtered * noise.sigma, dtype=np.float32)
-    stable = rician.stabilise(np.maximum(scaled, 0.0)).astype(np.float32)
-    filtered = _filter(stable, strength, radius)
-    restored = rician.unstabilise(filtered.astype(np.float64))
-    return np.asarray(restored * noise.sigma, dtype=np.float32)
+
+    # two DCT filters, each with blocks on both sides; the window, and the means over 3 voxels
+    reach = 2 * (dct.SIDE - 1) + radius + 1
+
+    def whole(noisy: Volume) -> Volume:
+        return slabs.filtered(noisy, lambda one: _filter(one, strength, radius), reach)
+
+    return unit_noise.filtered(values, noise, whole)
 
 
 def _filter(noisy: Volume, strength: float, radius: int) -> Volume:
