@@ -89,7 +89,7 @@ build/bench-peers/ready: envs/bench-register.txt
 	build/bench-peers/bin/pip install --quiet --disable-pip-version-check -r envs/bench-register.txt
 	touch $@
 
-# make bench-restore [IMAGES="a.nii.gz b.nii.gz"] [CORES=2] [METHODS=none,nlm,bspline] [SEGMENT=yes]
+# make bench-restore [IMAGES="a.nii.gz b.nii.gz"] [CORES=2] [METHODS=none,collaborative,bspline] [SEGMENT=yes]
 # prints the means over sharp images that are made noisy or thick-sliced; build/bench-restore.tsv
 # gets a row an image, task and method. Without IMAGES it makes subjects of the phantom.
 IMAGES ?=

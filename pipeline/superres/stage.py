@@ -28,6 +28,8 @@ Spacing = tuple[float, float, float]
 MOST_VOXELS = 300_000_000
 #: SliceThickness as a multiple of the slices' distance that is believed.
 BELIEVED = (0.1, 3.0)
+#: Share of an image that a guide given beside it has to show.
+LEAST_GUIDED = 0.5
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,10 @@ def _without_aliasing(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
 
 
 def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
-    """One image: IN OUT [--spacing X Y Z]; the slice thickness is read from IN's sidecar."""
+    """One image: IN OUT [--spacing X Y Z]; the slice thickness is read from IN's sidecar.
+
+    A batch may have a column ``guide``: an isotropic image of another contrast, on the same place.
+    """
     source, output = Path(row["input"]), Path(row["output"])
     image = task.read(source)
     given = row.get("spacing")
@@ -217,8 +222,26 @@ def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
         grid = common_grid(image, prepared.params)
     identity = sitk.Transform(3, sitk.sitkIdentity)
     suffix = source.name.split(".")[0].split("_")[-1]
-    result, facts = restore(task, Source(suffix, image, _facts(source), identity), grid, prepared)
+    guide = _guide(task, image, Path(row["guide"])) if row.get("guide") else None
+    given_image = Source(suffix, image, _facts(source), identity, guide)
+    result, facts = restore(task, given_image, grid, prepared)
     write(task, result, output, facts)
+
+
+def _guide(task: Task, image: sitk.Image, path: Path) -> sitk.Image:
+    """The guide of an image.
+
+    Raises:
+        VoxelwayError: E-OVERLAP for one that shows less than half of it.
+    """
+    guide = task.read(path)
+    ones = images.like(np.ones(guide.GetSize()[::-1], np.uint8), guide)
+    share = float(images.bool_array(images.resample(ones, image, labels=True)).mean())
+    if share < LEAST_GUIDED:
+        what = f"The guide shows {share:.0%} of the image that it is to guide"
+        hint = "Give an image of the same session that lies on it, as preprocess writes them"
+        raise VoxelwayError("E-OVERLAP", what, where=str(path), hint=hint)
+    return guide
 
 
 def write(task: Task, result: Restored, output: Path, facts: Mapping[str, Any]) -> None:

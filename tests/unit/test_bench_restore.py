@@ -132,3 +132,14 @@ def test_a_run_from_images_to_rows(tmp_path: Path) -> None:
     assert float(rows["none"]["psnr"]) < float(rows["curvature_flow"]["psnr"])
     for name in ("linear", "anyscale"):
         assert float(rows[name]["psnr"]) > 15 and float(rows[name]["seconds"]) > 0
+
+
+def test_the_guide_is_the_same_subjects_other_contrast(tmp_path: Path) -> None:
+    for name in ("sub-1_T2w.nii.gz", "sub-1_T1w.nii.gz", "T2w.nii.gz", "T1w.nii.gz"):
+        (tmp_path / name).touch()
+    assert cases.contrast(tmp_path / "sub-1_acq-x_T2w.nii.gz") == "T2w"
+    assert cases.contrast(tmp_path / "head.nii.gz") == "T1w"
+    assert cases.beside(tmp_path / "sub-1_T2w.nii.gz", "T1w").name == "sub-1_T1w.nii.gz"
+    assert cases.beside(tmp_path / "T2w.nii.gz", "T1w").name == "T1w.nii.gz"
+    with pytest.raises(VoxelwayError, match=r"E-IMG-MISSING.*--guide FLAIR"):
+        cases.beside(tmp_path / "T2w.nii.gz", "FLAIR")

@@ -178,6 +178,30 @@ def test_file_form_with_uncertainty(tmp_path: Path) -> None:
     assert facts["ConsistencyRMSE"] < facts["ConsistencyRMSEPlain"]
 
 
+def test_file_form_with_a_guide(tmp_path: Path) -> None:
+    sharp, acquired, _ = thick(4.0)
+    source, output = tmp_path / "sub-1_T1w.nii.gz", tmp_path / "out" / "sub-1_T1w.nii.gz"
+    images.write_image(acquired, source)
+    given = cases.params(method="guided")
+    prepared = stage.prepare(given, cases.bundle(tmp_path / "b", "guided"))
+    row = {"input": str(source), "output": str(output), "guide": str(tmp_path / "sharp.nii.gz")}
+
+    def run(image: sitk.Image, **changes: str) -> np.ndarray:
+        images.write_image(image, Path(row["guide"]))
+        stage.run_file(Task("superres", given), prepared, {**row, **changes})
+        return images.array(images.read_image(output))
+
+    found = run(sharp)
+    # it is listened to
+    assert not np.allclose(found, run(images.like(images.array(sharp)[::-1].copy(), sharp)))
+    away = sitk.Image(sharp)
+    away.SetOrigin([200.0, 0.0, 0.0])
+    with pytest.raises(VoxelwayError, match="E-OVERLAP"):
+        run(away)
+    with pytest.raises(VoxelwayError, match="E-IMG-INPUT"):
+        run(sharp, guide="")
+
+
 def test_the_qc_picture_shows_the_uncertainty() -> None:
     from pipeline.report.figures import restore
 

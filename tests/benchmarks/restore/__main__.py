@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import files, methods
+from pipeline import config, files, methods
 from pipeline.errors import Exit, VoxelwayError
 from tests.benchmarks.restore import bench, cases
 from tests.benchmarks.restore.table import gains, table
@@ -21,10 +21,11 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     known = bench.available()
     chosen = _chosen(options.methods, known, dict(options.model))
     work = options.out.parent / "bench-restore"
-    paths = list(options.images) or cases.phantom(work / "phantom", options.phantoms, 1.2, 1000)
+    made = work / "phantom", options.phantoms, 1.2, 1000, options.contrast
+    paths = list(options.images) or cases.phantom(*made)
     setup = bench.Setup(
         options.peers, options.cores, dict(options.model), work / "work",
-        "xyz".index(options.axis), options.profile, options.segment,
+        "xyz".index(options.axis), options.profile, options.segment, options.guide,
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
 
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> Exit:
 def _compared(method: bench.Method) -> bool:
     """Whether it is ours and held against others: learned ones, and the default of denoise."""
     known = method.name in methods.available(method.stage)
-    return known and (method.name == "nlm" or methods.learned(method.stage, method.name))
+    default = config.section("denoise", {})["method"]
+    return known and (method.name == default or methods.learned(method.stage, method.name))
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -61,6 +63,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                         metavar=("METHOD", "BUNDLE"), help="in place of what ships")  # fmt: skip
     parser.add_argument("--segment", action="store_true", help="compare segmentations too (slow)")
     parser.add_argument("--phantoms", type=int, default=3)
+    parser.add_argument("--contrast", choices=("T1w", "T2w", "FLAIR"), default="T1w",
+                        help="of the phantom")  # fmt: skip
+    parser.add_argument("--guide", default="", metavar="SUFFIX",
+                        help="contrast beside each image, for the method guided")  # fmt: skip
     parser.add_argument("--peers", type=Path, default=Path("build/bench-restore-peers/bin/python"))
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("build/bench-restore.tsv"))

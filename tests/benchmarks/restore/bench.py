@@ -65,6 +65,23 @@ def _ships(stage: str, name: str) -> bool:
 
 
 @dataclass(frozen=True)
+class Job:
+    """An image that methods are run on.
+
+    Attributes:
+        given: the image made worse.
+        reference: the sharp one.
+        source: file of the image made worse.
+        guide: file of another contrast of the subject; or None.
+    """
+
+    given: Given
+    reference: Reference
+    source: Path
+    guide: Path | None
+
+
+@dataclass(frozen=True)
 class Setup:
     """What all jobs of a run share.
 
@@ -76,6 +93,7 @@ class Setup:
         axis: normal of thick slices (x, y, z = 0, 1, 2).
         shape: of the slice profile.
         segment: whether the later segmentation is compared, too.
+        guide: contrast beside each image that may guide its super-resolution; or empty.
     """
 
     peers: Path
@@ -85,6 +103,7 @@ class Setup:
     axis: int = 2
     shape: str = "box"
     segment: bool = False
+    guide: str = ""
 
 
 def run(
@@ -111,10 +130,13 @@ def run(
         for task in tasks:
             reference = cases.whole(sharp, task, setup.axis)
             given = cases.worse(reference, task, setup.axis, setup.shape, number)
-            cases.write(given, folder / "sub-1_T1w.nii.gz")
+            source = folder / f"sub-1_{cases.contrast(path)}.nii.gz"
+            cases.write(given, source)
+            guide = cases.beside(path, setup.guide) if setup.guide else None
+            job = Job(given, reference, source, guide)
             for name, method in _of(task, chosen):
                 row = {"case": reference.name, "task": task.name, "method": name}
-                each(row | _one(method, given, reference, labels, folder, setup))
+                each(row | _one(method, job, labels, folder, setup))
         shutil.rmtree(folder)
 
 
@@ -125,13 +147,12 @@ def _of(task: Task, chosen: Mapping[str, Method]) -> Iterator[tuple[str, Method]
 
 
 def _one(
-    method: Method, given: Given, reference: Reference, labels: sitk.Image | None, folder: Path,
-    setup: Setup,
-) -> dict[str, Any]:  # fmt: skip
+    method: Method, job: Job, labels: sitk.Image | None, folder: Path, setup: Setup
+) -> dict[str, Any]:
     """The scores of one method on one image, or its error."""
     try:
-        found, cost = restored(method, given, reference, folder, setup)
-        row = {**cost, **scores.measure(found, reference), "error": ""}
+        found, cost = restored(method, job, folder, setup)
+        row = {**cost, **scores.measure(found, job.reference), "error": ""}
         if labels is not None:
             there = images.resample(labels, found, labels=True)
             row["dice"] = scores.dice(_labels(found, folder / "found", setup), there)
@@ -141,7 +162,7 @@ def _one(
 
 
 def restored(
-    method: Method, given: Given, reference: Reference, folder: Path, setup: Setup
+    method: Method, job: Job, folder: Path, setup: Setup
 ) -> tuple[sitk.Image, dict[str, Any]]:
     """What a method makes of an image, and its seconds, memory and version.
 
@@ -149,20 +170,21 @@ def restored(
         JobError: when its process failed.
     """
     if method.name == NONE:
-        return given.image, {"seconds": None, "peak_mb": None, "version": ""}
+        return job.given.image, {"seconds": None, "peak_mb": None, "version": ""}
     out = folder / "out"
     if method.name == "bm4d":
-        return _bm4d(given, folder, out, setup)
+        return _bm4d(job.given, folder, out, setup)
     content = {
         "stage": method.stage,
         "method": method.name,
         "options": dict(method.options),
-        "image": str((folder / "sub-1_T1w.nii.gz").resolve()),
+        "image": str(job.source.resolve()),
+        "guide": str(job.guide.resolve()) if job.guide else "",
         "model": str(setup.given[method.name].resolve()) if method.name in setup.given else "",
     }
     if method.stage == "superres":
-        content["spacing"] = list(reference.image.GetSpacing())
-    cost = job("ours", content, out, setup)
+        content["spacing"] = list(job.reference.image.GetSpacing())
+    cost = process("ours", content, out, setup)
     return images.read_image(out / "restored.nii.gz"), cost
 
 
@@ -171,7 +193,7 @@ def _bm4d(given: Given, folder: Path, out: Path, setup: Setup) -> tuple[sitk.Ima
     stable = rician.stabilise(images.array(given.image).astype(np.float64) / given.sigma)
     path = folder / "stable.npy"
     np.save(path, stable)
-    cost = job("peers", {"image": str(path.resolve())}, out, setup)
+    cost = process("peers", {"image": str(path.resolve())}, out, setup)
     found = rician.unstabilise(np.load(out / "restored.npy").astype(np.float64)) * given.sigma
     return images.like(found.astype(np.float32), given.image), cost
 
@@ -182,11 +204,11 @@ def _labels(image: sitk.Image, out: Path, setup: Setup) -> sitk.Image:
     images.write_image(image, source)
     method = str(config.section("segment", {})["method"])
     content = {"stage": "segment", "method": method, "options": {}, "image": str(source.resolve())}
-    job("ours", content, out, setup)
+    process("ours", content, out, setup)
     return images.read_labels(out / "restored.nii.gz")
 
 
-def job(module: str, content: Mapping[str, Any], out: Path, setup: Setup) -> dict[str, Any]:
+def process(module: str, content: Mapping[str, Any], out: Path, setup: Setup) -> dict[str, Any]:
     """Run one process.
 
     Args:

@@ -138,14 +138,34 @@ def thick(image: sitk.Image, axis: int, thickness: float, shape: str) -> sitk.Im
     return images.like(sampling.apply(matrices, values), lattice)
 
 
-def phantom(folder: Path, count: int, spacing: float, seed: int) -> list[Path]:
-    """Noise-free T1w of made-up subjects, made where they do not exist."""
+def contrast(path: Path) -> str:
+    """Contrast that the name of a file ends with, as T2w; T1w where it tells none."""
+    last = path.name.split(".")[0].rpartition("_")[2]
+    return last if last[:1].isupper() else "T1w"
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """File of another contrast of the same subject.
+
+    Raises:
+        VoxelwayError: E-IMG-MISSING when there is none.
+    """
+    name, dot, rest = path.name.partition(".")
+    found = path.with_name(f"{name.removesuffix(contrast(path))}{suffix}{dot}{rest}")
+    if not found.is_file():
+        hint = f"--guide {suffix} needs it beside {path.name}"
+        raise VoxelwayError("E-IMG-MISSING", "No guide", where=str(found), hint=hint)
+    return found
+
+
+def phantom(folder: Path, count: int, spacing: float, seed: int, suffix: str = "T1w") -> list[Path]:
+    """A noise-free contrast of made-up subjects, made where they do not exist."""
     from pipeline.phantom.cohort import write_subject
 
     found = []
     for number in range(1, count + 1):
         name = f"P{number:03d}"
-        path = folder / "truth" / name / "T1w.nii.gz"
+        path = folder / "truth" / name / f"{suffix}.nii.gz"
         if not path.is_file():
             write_subject(name, folder, spacing, seed + number)
         found.append(path)

@@ -34,6 +34,8 @@ def main() -> None:
         row = {"input": job["image"], "output": str(output)}
         if job.get("spacing"):
             row["spacing"] = job["spacing"]
+        if job.get("guide"):
+            row["guide"] = job["guide"]
         module.run_file(Task(stage, params), prepared, row)
 
     _, seconds = meter.timed(run)
