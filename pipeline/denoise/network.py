@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from pipeline import device, images, threads
 from pipeline.bundles.networks import load
-from pipeline.denoise.noise import around
-from pipeline.denoise.request import Request
+from pipeline.denoise.request import Box, Request, in_content
 from pipeline.errors import VoxelwayError
 from pipeline.networks.refiner import Refiner
 from pipeline.restore import tiles
@@ -25,6 +23,7 @@ TILE, OVERLAP = 96, 16
 #: Memory for a voxel of a tile, bytes: features of a few layers at once.
 BYTES_PER_VOXEL = 1200.0
 Values = NDArray[np.float32]
+Estimates = Callable[[Values], Values]
 
 
 class Network:
@@ -32,7 +31,7 @@ class Network:
 
     Args:
         bundle: of stage ``denoise``.
-        refines: whether it starts from what another filter left.
+        refines: whether it starts from what other filters left.
 
     Attributes:
         contrasts: suffixes that it was trained on.
@@ -47,10 +46,10 @@ class Network:
         loaded = load(bundle, NAME)
         network = loaded.network(NAME, bundle)
         if isinstance(network, Refiner) is not refines:
-            what = "The network starts from the noisy image, not from what non-local means left"
+            what = "The network starts from the noisy image, not from what other filters left"
             if not refines:
-                what = "The network starts from what non-local means left, not from the noisy image"
-            hint = "Name the method that it was trained for: refined_nlm has networks of its own"
+                what = "The network starts from what other filters left, not from the noisy image"
+            hint = "Name the method that it was trained for: refined_filters has its own networks"
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle), hint=hint)
         self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
         self.window = loaded.metadata["inputs"].get("window")
@@ -58,39 +57,37 @@ class Network:
         self.network = network.to(self.device).eval()
         torch.set_num_threads(threads.count())
 
-    def __call__(self, request: Request, filtered: Values | None = None) -> Values:
+    def __call__(self, request: Request, first: Estimates | None = None) -> Values:
         """The image without noise, (z, y, x), in its own intensities.
 
         Args:
             request: of the image.
-            filtered: what another filter made of it, same shape, for networks that start from it.
+            first: for networks that start from other filters, what these make of an image:
+                (z, y, x) → (estimates, z, y, x).
         """
-        values = images.array(request.image)
         if self.window is not None:
-            return self._within(values, request)
-        box = around(values != 0, rim=8)
-        result = values.copy()
-        given = [values[box], _level(request, box)]
-        if filtered is not None:
-            given.append(filtered[box])
-        result[box] = self._restored(given, request.noise.width)
-        # an emptied background is no measurement: it stays empty
-        empty = ndimage.binary_opening(values == 0, np.ones((3, 3, 3), dtype=bool))
-        result[empty] = 0.0
-        if request.noise.model == "rician":
-            np.maximum(result, 0.0, out=result)
-        return result
+            return self._within(images.array(request.image), request)
+
+        def work(values: Values, box: Box) -> Values:
+            given = [values[None], _level(request, box)[None]]
+            if first is not None:
+                given.append(first(values))
+            found = self._restored(given, request.noise.width)
+            return np.maximum(found, 0.0) if request.noise.model == "rician" else found
+
+        return in_content(request, work)
 
     def _within(self, values: Values, request: Request) -> Values:
         """What lies beyond the window keeps what it has beyond."""
         low, high = (np.float32(end) for end in self.window)
         seen = np.clip(values, low, high) - low
         whole = tuple(slice(0, n) for n in values.shape)
-        found = self._restored([seen, _level(request, whole)], float(high - low))
+        given = [seen[None], _level(request, whole)[None]]
+        found = self._restored(given, float(high - low))
         return np.asarray(values + (found - seen), dtype=np.float32)
 
     def _restored(self, given: Sequence[Values], scale: float) -> Values:
-        both = torch.from_numpy(np.stack(given) / np.float32(scale))
+        both = torch.from_numpy(np.concatenate(given) / np.float32(scale))
         edge = tiles.fitting(BYTES_PER_VOXEL, 16, TILE, self.device)
         found = tiles.run(self._tile, both, edge, min(OVERLAP, edge // 4))
         return found[0].numpy() * np.float32(scale)
@@ -99,11 +96,17 @@ class Network:
     def _tile(self, both: Tensor) -> Tensor:
         on_device = both.to(self.device)
         with device.autocast(self.device):
-            found: Tensor = self.network(*torch.split(on_device, 1, dim=1))
+            found: Tensor = self.network(*_separate(on_device))
         return found
 
 
-def _level(request: Request, box: tuple[slice, ...]) -> Values:
+def _separate(given: Tensor) -> tuple[Tensor, ...]:
+    """The image, the level, and what other filters made of it, if any: (B, n, Z, Y, X)."""
+    image, level, estimates = given[:, :1], given[:, 1:2], given[:, 2:]
+    return (image, level, estimates) if estimates.shape[1] else (image, level)
+
+
+def _level(request: Request, box: Box) -> Values:
     """Deviation of the noise that the network is told, for each voxel of the box."""
     shape = [part.stop - part.start for part in box]
     level = np.full(shape, request.noise.sigma * request.strength, dtype=np.float32)

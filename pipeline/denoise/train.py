@@ -188,7 +188,7 @@ def _card(learning: Mapping[str, Any], preset: Preset) -> dict[str, Any]:
             "filtered before): it is taken for anatomy",
             "other organs, other modalities than MR",
             shared,
-            "the references hold noise of their own (0.4 % of the range in brain_t1, 1.7 % in "
-            "brain_t1_t2): scores on them end where that noise begins",
+            "references that were acquired hold noise of their own: scores on them end where that "
+            "noise begins",
         ),
     }

@@ -119,7 +119,7 @@ def test_the_size_of_a_job_decides_no_result() -> None:
 
 #: A function of each of these files is called by these stages, by hand.
 EDITED = {
-    "pipeline/denoise/methods/nlm.py": AFTER_DENOISE,
+    "pipeline/denoise/methods/collaborative.py": AFTER_DENOISE,
     "pipeline/segment/methods/em.py": AFTER_SEGMENT,
     "pipeline/segment/methods/atropos.py": {},
     "pipeline/doctor.py": {},

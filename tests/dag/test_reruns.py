@@ -61,7 +61,7 @@ def test_comments_docstrings_and_ages_run_nothing(finished: Project) -> None:
 
 
 def test_a_line_of_the_denoise_method(finished: Project) -> None:
-    append(finished, "pipeline/denoise/methods/nlm.py", "\nEXTRA = 1\n")
+    append(finished, "pipeline/denoise/methods/collaborative.py", "\nEXTRA = 1\n")
     dry = finished.snakemake("--dry-run")
     assert dry.jobs == AFTER_DENOISE, dry.text
     assert "Params have changed since last execution" in dry.text

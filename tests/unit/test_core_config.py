@@ -22,7 +22,7 @@ def refused(**raw: object) -> VoxelwayError:
 def test_defaults_are_complete() -> None:
     settings = config.resolve({"dicom": "d", "results": "r"})
     assert settings["seed"] == 0
-    assert settings["denoise"]["method"] == "nlm"
+    assert settings["denoise"]["method"] == "collaborative"
     assert set(config.SECTIONS) <= set(settings)
 
 

@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_refused(learning: dict[str, Any], told: str) -> No
 
 def test_a_refiner_does_not_learn_low_dose_ct() -> None:
     learning = {"noise": {"kind": "low_dose_ct"}, "window": [-1000, 1000]}
-    params = config.section("denoise", {"method": "refined_nlm", "learning": learning})
+    params = config.section("denoise", {"method": "refined_filters", "learning": learning})
     with pytest.raises(VoxelwayError, match=r"E-CONFIG-VALUE.*take drunet or redcnn"):
         samples.make(params["learning"], presets.chosen(params), ([], []), 0)
 

@@ -1,4 +1,4 @@
-"""Non-local means refined by a network: what it starts from, and the samples it learns from."""
+"""Filters refined by a network: what it starts from, and the samples it learns from."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.denoise.learning.crops import Crops
 from pipeline.denoise.learning.draw import Training, Validation
 from pipeline.denoise.learning.noise_model import NoiseModel
 from pipeline.denoise.learning.prefiltered import Judged, with_filtered
+from pipeline.denoise.methods.collaborative import PARTS
 from pipeline.denoise.noise import Noise
 from pipeline.denoise.request import Request
 from pipeline.errors import VoxelwayError
@@ -62,11 +63,13 @@ def request() -> Request:
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.5])
-def test_the_network_starts_from_what_non_local_means_left(tmp_path: Path, bias: float) -> None:
-    params = config.section("denoise", {"method": "refined_nlm"})
+def test_the_network_starts_from_what_the_filters_left(tmp_path: Path, bias: float) -> None:
+    params = config.section("denoise", {"method": "refined_filters"})
     asked = request()
-    refined = methods.create("denoise", "refined_nlm", params, bundle(tmp_path / "b", bias))(asked)
-    filtered = images.array(methods.create("denoise", "nlm", params)(asked))
+    refined = methods.create("denoise", "refined_filters", params, bundle(tmp_path / "b", bias))(
+        asked
+    )
+    filtered = images.array(methods.create("denoise", "collaborative", params)(asked))
     inside = images.array(asked.image) > 0
     found = (filtered - images.array(refined))[inside]
     # the level is 5; what is far from the range of half precision is exact to a thousandth
@@ -76,11 +79,11 @@ def test_the_network_starts_from_what_non_local_means_left(tmp_path: Path, bias:
 
 def test_a_network_of_another_method_is_refused(tmp_path: Path) -> None:
     refiner = bundle(tmp_path / "refiner", 0.0)
-    with pytest.raises(VoxelwayError, match=r"E-MODEL-INPUT.*starts from what non-local means"):
+    with pytest.raises(VoxelwayError, match=r"E-MODEL-INPUT.*starts from what other filters"):
         methods.create("denoise", "drunet", {}, refiner)
     plain = bundle(tmp_path / "drunet", 0.0, "drunet")
     with pytest.raises(VoxelwayError, match=r"E-MODEL-INPUT.*starts from the noisy image"):
-        methods.create("denoise", "refined_nlm", {}, plain)
+        methods.create("denoise", "refined_filters", {}, plain)
 
 
 def test_the_filtered_image_of_a_sample_is_closer_to_the_truth() -> None:
@@ -90,17 +93,17 @@ def test_the_filtered_image_of_a_sample_is_closer_to_the_truth() -> None:
             continue
         found = with_filtered(sample)
         before, after = (
-            np.sqrt(np.mean(np.square(found[key] - found["clean"])))
+            np.sqrt(np.mean(np.square(found[key][0] - found["clean"][0])))
             for key in ("noisy", "filtered")
         )
-        assert found["filtered"].shape == found["noisy"].shape and after < 0.7 * before
+        assert found["filtered"].shape == (1 + PARTS, 24, 24, 24) and after < 0.7 * before
 
 
 def test_noise_on_both_sides_of_zero_stays_on_both_sides() -> None:
     rng = np.random.default_rng(0)
     noisy = rng.normal(0.0, 0.1, (1, 16, 16, 16)).astype(np.float32)
     level = np.full_like(noisy, 0.1)
-    found = with_filtered({"noisy": noisy, "level": level})["filtered"]
+    found = with_filtered({"noisy": noisy, "level": level})["filtered"][0]
     assert found.std() < 0.05 and found.min() < 0
     assert abs(float(found.mean())) < 0.01
     # the same as a magnitude has nothing below zero
@@ -110,13 +113,14 @@ def test_noise_on_both_sides_of_zero_stays_on_both_sides() -> None:
 
 def test_a_refiner_is_given_what_the_filter_left() -> None:
     learning = {"patch": 8, "crops": 1, "validation_patch": 8}
-    params = config.section("denoise", {"method": "refined_nlm", "learning": learning})
+    params = config.section("denoise", {"method": "refined_filters", "learning": learning})
     sides = [volume()], [volume()]
     drawn, judged = samples.make(params["learning"], presets.chosen(params), sides, 0)
     for sample in (drawn[0], judged(np.random.default_rng(0), 0)):
-        assert {key: one.shape for key, one in sample.items()} == dict.fromkeys(
-            ("clean", "noisy", "level", "inside", "filtered"), (1, 8, 8, 8)
-        )
+        assert {key: one.shape for key, one in sample.items()} == {
+            **dict.fromkeys(("clean", "noisy", "level", "inside"), (1, 8, 8, 8)),
+            "filtered": (1 + PARTS, 8, 8, 8),
+        }
 
 
 def test_parts_of_a_patch_are_cut_and_turned_together() -> None:
@@ -125,13 +129,14 @@ def test_parts_of_a_patch_are_cut_and_turned_together() -> None:
     assert [set(crop) for crop in made.crops] == [keys, keys]
     # in place of the crops, values that tell where they are from
     place = np.arange(20.0**3).reshape(1, 20, 20, 20)
-    made.crops = [{"clean": place, "noisy": place + 0.25, "filtered": place + 0.5}]
+    several = np.concatenate([place + 0.5, place + 0.75])
+    made.crops = [{"clean": place, "noisy": place + 0.25, "filtered": several}]
     patches = [made(np.random.default_rng([1, k]), k) for k in range(12)]
     for patch in patches:
         clean = patch["clean"]
         assert clean.shape == (1, 12, 12, 12)
         assert np.array_equal(patch["noisy"], clean + 0.25)
-        assert np.array_equal(patch["filtered"], clean + 0.5)
+        assert np.array_equal(patch["filtered"], np.concatenate([clean + 0.5, clean + 0.75]))
         # neighbours stay neighbours along each axis
         steps = {float(np.abs(np.diff(clean, axis=axis)).max()) for axis in (1, 2, 3)}
         assert steps == {1.0, 20.0, 400.0}
@@ -142,13 +147,13 @@ def test_validation_is_filtered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     judged = Judged(Validation([volume()], 16))
     assert judged.count == 3
     first = judged(np.random.default_rng([0, 1]), 1)
-    monkeypatch.setattr("pipeline.denoise.methods.nlm.denoise", None)
+    monkeypatch.setattr("pipeline.denoise.methods.collaborative.estimates", None)
     assert judged(np.random.default_rng([0, 1]), 1) is first
 
 
 def test_an_image_comes_back_on_its_own_grid(tmp_path: Path) -> None:
     asked = request()
     asked.image.SetSpacing((1.0, 2.0, 1.5))
-    create = methods.create("denoise", "refined_nlm", {}, bundle(tmp_path / "b", 0.1))
+    create = methods.create("denoise", "refined_filters", {}, bundle(tmp_path / "b", 0.1))
     found: sitk.Image = create(asked)
     assert images.same_grid(found, asked.image)

@@ -21,7 +21,7 @@ class Crops:
     """Draws sample k: a patch of one of a number of crops, turned and mirrored.
 
     Args:
-        draw: makes a crop, (1, S, S, S) each of its entries.
+        draw: makes a crop, (n, S, S, S) each of its entries.
         count: number of crops.
         seed: of the crops.
         side: of the patches, voxels, at most that of the crops.
@@ -37,14 +37,15 @@ class Crops:
         self.crops = [draw(np.random.default_rng([seed, 5, number]), number) for number in numbers]
 
     def __call__(self, rng: np.random.Generator, number: int) -> Sample:
-        """The entries of a crop, (1, S, S, S) each."""
+        """The entries of a crop, (n, S, S, S) each."""
         crop = self.crops[int(rng.integers(len(self.crops)))]
         room = crop["clean"].shape[1] - self.side
         box = tuple(slice(n, n + self.side) for n in rng.integers(0, room + 1, 3))
         order = rng.permutation(3) if self.turn else np.array([0, *(1 + rng.permutation(2))])
-        mirrored = tuple(int(axis) for axis in np.flatnonzero(rng.random(3) < 0.5))
+        mirrored = tuple(1 + int(axis) for axis in np.flatnonzero(rng.random(3) < 0.5))
 
         def turned(values: Values) -> Values:
-            return np.ascontiguousarray(np.flip(values[0][box].transpose(order), mirrored))[None]
+            part = values[:, *box].transpose(0, *(1 + order))
+            return np.ascontiguousarray(np.flip(part, mirrored))
 
         return {key: turned(values) for key, values in crop.items()}

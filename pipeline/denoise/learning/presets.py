@@ -33,7 +33,7 @@ CHARBONNIER = ({"name": "charbonnier", "weight": 1.0},)
 
 PRESETS = {
     "drunet": Preset("drunet", losses=CHARBONNIER),
-    "refined_nlm": Preset("refiner", losses=CHARBONNIER),
+    "refined_filters": Preset("refiner", losses=CHARBONNIER),
     "patch_prior": Preset("patch_mixture", losses=CHARBONNIER),
     "redcnn": Preset("redcnn"),
     "cnn_dae": Preset("cnn_dae"),

@@ -17,7 +17,7 @@ from pipeline.errors import VoxelwayError
 from pipeline.restore.volumes import Volume
 from pipeline.training.data import SeededSamples
 
-#: Architecture that starts from what non-local means left.
+#: Architecture that starts from what filters left.
 REFINER = "refiner"
 #: Noise of ``denoise.learning.noise.kind`` that is simulated from projections.
 LOW_DOSE_CT = "low_dose_ct"
@@ -73,8 +73,8 @@ def make(
     refines = preset.architecture == REFINER and preset.objective == "supervised"
     if learning["noise"]["kind"] == LOW_DOSE_CT:
         if refines:
-            what = "A network that starts from non-local means does not learn low-dose CT"
-            hint = "Its filter is made for noise of independent voxels: take drunet or redcnn"
+            what = "A network that starts from other filters does not learn low-dose CT"
+            hint = "The filters are made for noise of independent voxels: take drunet or redcnn"
             raise VoxelwayError("E-CONFIG-VALUE", what, hint=hint)
         return _low_dose(learning, preset, sides, seed)
     side = int(learning["patch"])
@@ -90,7 +90,7 @@ def make(
     def filtered(rng: np.random.Generator, number: int) -> dict[str, Any]:
         return with_filtered(whole(rng, number))
 
-    return _crops(filtered, learning, seed, word="non-local means", turn=True), held_out
+    return _crops(filtered, learning, seed, word="filters", turn=True), held_out
 
 
 def _low_dose(

@@ -39,6 +39,11 @@ def charbonnier(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor)
     return weighted(torch.sqrt(error.square() + 0.0625) - 0.25, weight)
 
 
+def scaled_mse(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor) -> Tensor:
+    """Mean squared error in units of about the noise: PSNR of every level counts the same."""
+    return weighted(((restored - target) / (level + FLOOR)).square(), weight)
+
+
 def l1(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor) -> Tensor:
     """Mean absolute error, share of the range."""
     return weighted((restored - target).abs(), weight)
@@ -104,6 +109,7 @@ TERMS: dict[str, Term] = {
     "charbonnier": charbonnier,
     "l1": l1,
     "mse": mse,
+    "scaled_mse": scaled_mse,
     "ssim": ssim,
     "ms_ssim": ms_ssim,
     "gradient": gradient,

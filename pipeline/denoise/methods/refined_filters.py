@@ -1,7 +1,7 @@
-"""Prefiltered non-local means, and a network that refines its result.
+"""Filters that need no training, and a network that makes one image of theirs.
 
-See :mod:`pipeline.denoise.methods.nlm` and :mod:`pipeline.networks.refiner`; the network is trained
-by ``voxelway train denoise``.
+See :mod:`pipeline.denoise.methods.collaborative` and :mod:`pipeline.networks.refiner`; the network
+is trained by ``voxelway train denoise``.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
 
 from pipeline import images
-from pipeline.denoise.methods import nlm
+from pipeline.denoise.methods import collaborative
 from pipeline.denoise.request import Method, Request
 
 LEARNED = True
@@ -28,10 +30,12 @@ def create(params: Mapping[str, Any], model: Path | None) -> Method:
     from pipeline.denoise.network import Network
 
     assert model is not None  # methods.create has seen to it
-    # the search radius is the network's: it was trained on what this one leaves
-    first, network = nlm.create({}, None), Network(model, refines=True)
+    network = Network(model, refines=True)
 
     def run(request: Request) -> sitk.Image:
-        return images.like(network(request, images.array(first(request))), request.image)
+        def first(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            return collaborative.estimates(values, request.noise, request.strength)
+
+        return images.like(network(request, first), request.image)
 
     return run
