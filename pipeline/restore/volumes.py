@@ -36,6 +36,7 @@ class Volume:
         digest: SHA-256 of the file, 16 digits.
         weight: how often it is drawn, beside the others.
         magnitude: whether its noise is that of magnitudes (Rician).
+        guide: another contrast on the same voxels, its robust range one; or None.
     """
 
     subject: str
@@ -48,6 +49,7 @@ class Volume:
     digest: str
     weight: float = 1.0
     magnitude: bool = True
+    guide: Values | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Source:
         weight: how often the folder is drawn from, beside the others.
         window: intensities at 0 and 1 of the volumes' values, and what lies beyond is cut off; None
             takes the robust range in the mask for 1, and cuts nothing off.
+        guide: suffix of another contrast that lies beside each file on the same voxels; or empty.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Source:
     validation: tuple[str, ...] | None = None
     weight: float = 1.0
     window: tuple[float, float] | None = None
+    guide: str = ""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any], window: tuple[float, float] | None = None) -> Source:
@@ -94,6 +98,7 @@ class Source:
             None if chosen is None else tuple(chosen),
             float(entry.get("weight", 1.0)),
             window,
+            str(entry.get("guide", "")),
         )
 
     def paths(self) -> list[tuple[Path, str]]:
@@ -144,6 +149,8 @@ def read_sides(sources: Sequence[Source], share: float) -> tuple[list[Volume], l
             if source.validation is not None:
                 later = _any(subject, source.validation)
             volume = read_volume(source, path, subject)
+            if source.guide:
+                volume = _guided(volume, source, path)
             sides[int(later)].append(replace(volume, weight=source.weight / len(found)))
     check(*sides)
     return sides
@@ -192,6 +199,32 @@ def read_volume(source: Source, path: Path, subject: str, mask_path: Path | None
         digest=files.sha256(path)[:16],
         magnitude=found.model == "rician",
     )
+
+
+def _guided(volume: Volume, source: Source, path: Path) -> Volume:
+    """With the contrast beside the file, cut as the volume is.
+
+    Raises:
+        VoxelwayError: E-TRAIN-DATA without one; E-IMG-GRID where it is on other voxels, E-IMG-*.
+    """
+    ending = f"{source.contrast}.nii.gz"
+    beside = path.with_name(f"{path.name.removesuffix(ending)}{source.guide}.nii.gz")
+    if not path.name.endswith(ending) or not beside.is_file():
+        what = f"{path.name} has no {source.guide} beside it"
+        hint = (
+            f"Names that differ in the suffix alone are needed: …{ending}, …{source.guide}.nii.gz"
+        )
+        raise VoxelwayError("E-TRAIN-DATA", what, where=str(path), hint=hint)
+    image, other = images.read_image(path), images.read_image(beside)
+    images.check_same_grid(image, other, beside.name)
+    mask = noise.foreground(image)
+    inside, values = images.bool_array(mask), images.array(other)
+    low, high = np.percentile(values[inside], [0.5, 99.5])
+    if not high > low:
+        raise VoxelwayError("E-SIGNAL", "The guide is constant in the head", where=str(beside))
+    shares = values[noise.around(inside, rim=8)] / np.float32(high - low)
+    both = volume.digest + files.sha256(beside)[:16]
+    return replace(volume, guide=np.ascontiguousarray(shares), digest=both)
 
 
 def _scale(

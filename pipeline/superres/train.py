@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pipeline import networks
-from pipeline.errors import Exit
+from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.restore import cohort, volumes
@@ -46,7 +46,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     seed, learning = int(params.get("seed", 0)), params["learning"]
     plan = Plan.of(params["training"], seed)
     chosen = kinds.kind_of(params["network"]["architecture"])
-    sides = _sides(learning, results)
+    sides = _sides(params, results)
     drawn, held = chosen.samples(sides, params)
     samples = data.SeededSamples(drawn, seed)
     held_out = data.SeededSamples(held, seed + 1, len(held))
@@ -65,8 +65,14 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     return Exit.DONE
 
 
-def _sides(learning: Mapping[str, Any], results: Path | None) -> Sides:
+def _sides(params: Mapping[str, Any], results: Path | None) -> Sides:
+    learning = params["learning"]
     sources = [Source.of(entry) for entry in learning["data"]]
+    named = [one.name for one in sources if one.guide]
+    if named and not int(params["network"]["arguments"].get("guides", 0)):
+        what = f"learning.data names a guide for {named[0]}, and the network takes none"
+        hint = "Give superres.network.arguments: {guides: 1}, or leave guide out"
+        raise VoxelwayError("E-CONFIG-VALUE", what, hint=hint)
     share = float(learning["validation"])
     train_side, validation = volumes.read_sides(sources, share) if sources else ([], [])
     if results is not None:
@@ -109,6 +115,9 @@ def _about(
         architectures={NAME: bundle.Architecture(architecture, arguments)},
         inputs={
             "contrasts": sorted({one.contrast for one in both}),
+            "guide_contrasts": sorted(
+                {entry["guide"] for entry in learning["data"] if "guide" in entry}
+            ),
             "random_contrasts": float(learning["contrasts"]),
             "factors": list(learning["factors"]),
             "intensity": "robust range of the foreground at 1",

@@ -178,3 +178,32 @@ def test_space_to_depth_is_undone() -> None:
     assert torch.equal(blocks[0, :24, 0, 0, 0], volume[0, 0, :2, :3, :4].reshape(-1))
     with pytest.raises(ValueError, match="do not divide"):
         to_depth(volume, (3, 1, 1))
+
+
+def test_a_guide_lies_on_its_volume(folder: Path) -> None:
+    for number in range(1, 5):
+        image = images.read_image(folder / f"sub-{number}_T1w.nii.gz")
+        # twice as bright, and all else the same
+        images.write_image(image * 2.0, folder / f"sub-{number}_T2w.nii.gz")
+    train, validation = volumes.read_sides([source(folder, guide="T2w")], 0.1)
+    alone, _ = volumes.read_sides([source(folder)], 0.1)
+    for one in (*train, *validation):
+        assert one.guide is not None
+        # both have a robust range of one
+        assert np.allclose(one.guide, one.values, atol=0.02)
+    assert train[0].digest != alone[0].digest and alone[0].guide is None
+
+
+def test_a_guide_that_does_not_fit_is_refused(folder: Path) -> None:
+    with pytest.raises(VoxelwayError, match=r"E-TRAIN-DATA.*no T2w beside it"):
+        volumes.read_sides([source(folder, guide="T2w")], 0.1)
+    for number in range(1, 5):
+        images.write_image(ball(side=24), folder / f"sub-{number}_T2w.nii.gz")
+    with pytest.raises(VoxelwayError, match="E-IMG-GRID"):
+        volumes.read_sides([source(folder, guide="T2w")], 0.1)
+    for number in range(1, 5):
+        inside = sitk.BinaryDilate(ball() > 0, (2, 2, 2))
+        flat = sitk.Cast(inside, sitk.sitkFloat32)
+        images.write_image(flat, folder / f"sub-{number}_T2w.nii.gz")
+    with pytest.raises(VoxelwayError, match=r"E-SIGNAL.*constant"):
+        volumes.read_sides([source(folder, guide="T2w")], 0.1)

@@ -14,7 +14,7 @@ import yaml
 from pipeline import cli, images, methods
 from pipeline.bundles import read_bundle
 from pipeline.errors import VoxelwayError
-from pipeline.superres import lattice, network, profile, sampling, stage
+from pipeline.superres import lattice, network, profile, sampling, stage, train
 from pipeline.superres.learning import kinds
 from pipeline.superres.request import Request
 from pipeline.task import Task
@@ -228,6 +228,16 @@ superres:
       - {{name: balls, folder: {folder}, files: "sub-*_T1w.nii.gz", licence: CC0, contrast: T1w,
          held_out: [sub-04]}}
 """
+
+
+def test_a_guide_for_a_network_that_takes_none_is_refused(tmp_path: Path) -> None:
+    cases.write_subjects(tmp_path, 3)
+    given = {"name": "balls", "folder": str(tmp_path), "files": "sub-*_T1w.nii.gz",
+             "licence": "CC0", "contrast": "T1w", "guide": "T2w"}  # fmt: skip
+    params = {**cases.params(method="anyscale"), "seed": 0}
+    params["learning"] = params["learning"] | {"data": [given]}
+    with pytest.raises(VoxelwayError, match=r"E-CONFIG-VALUE.*guides: 1"):
+        train.train(params, tmp_path / "out", None)
 
 
 @pytest.mark.parametrize("method", LEARNED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,32 @@ def test_contrasts_keep_the_air_dark() -> None:
         for share in (0.0, 1.0):
             found = remap(np.array([0.0, 0.3, 1.0], np.float32), share, rng)
             assert found[0] == 0.0 and np.isfinite(found).all() and found[1:].min() > 0
+
+
+def test_a_volume_and_its_guide_are_cut_and_turned_together() -> None:
+    one = volume()
+    shape = one.values.shape
+    place = np.arange(one.values.size, dtype=np.float32).reshape(shape) / one.values.size + 1.0
+    paired = replace(one, values=place, guide=place + 2.0)
+    learning = {**LEARNING, "zoom": [1.0, 1.0]}
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sharp, guide = draw.Patches([paired], learning).drawn(rng, 10, (2, 0, 0))
+        assert guide is not None and guide.shape == sharp.shape == (14, 10, 10)
+        assert np.allclose(guide - sharp, 2.0, atol=1e-5)
+    sharp, guide, _ = draw.Held([paired], learning).acquisition(0)
+    assert guide is not None and np.allclose(guide - sharp, 2.0, atol=1e-5)
+    assert draw.Patches([one], learning).drawn(np.random.default_rng(0), 10, (0, 0, 0))[1] is None
+
+
+def test_what_is_restored_is_not_the_guide_where_there_are_two_contrasts() -> None:
+    one = volume()
+    paired = replace(one, guide=0.5 * one.values[::-1].copy())
+    for kind in (guided.Patches([paired], LEARNING), guided.Held([paired], LEARNING)):
+        sample = kind(np.random.default_rng(1), 0)
+        target, guide = sample["target"][0], sample["image"][1]
+        assert target.shape == guide.shape
+        assert not np.allclose(target, guide, atol=0.05)
 
 
 def test_lesions_are_what_the_guide_lacks() -> None:

@@ -122,15 +122,25 @@ class Patches:
 
     def sharp(self, rng: np.random.Generator, size: int, margins: Sequence[int]) -> Values:
         """A box of ``size`` with margins, in a random place, orientation and reflection."""
-        values = choose(self.volumes, rng).values
-        values = np.transpose(values, rng.permutation(3))
+        return self.drawn(rng, size, margins)[0]
+
+    def drawn(
+        self, rng: np.random.Generator, size: int, margins: Sequence[int]
+    ) -> tuple[Values, Values | None]:
+        """As :meth:`sharp`, and the same box of the volume's guide; None where it has none."""
+        one = choose(self.volumes, rng)
+        order = rng.permutation(3)
+        parts = [np.transpose(part, order) for part in (one.values, one.guide) if part is not None]
         wanted = [size + 2 * margin for margin in margins]
         zoom = float(rng.uniform(*self.learning["zoom"])) if rng.random() < 0.5 else 1.0
         sizes = [int(np.ceil(count / zoom)) + 1 for count in wanted] if zoom > 1 else wanted
-        box = crop(values, _place(values, rng), sizes)
+        place = _place(parts[0], rng)
+        boxes = [crop(part, place, sizes) for part in parts]
         if zoom > 1:
-            box = _enlarged(box, wanted, zoom)
-        return box[tuple(slice(None, None, int(step)) for step in rng.choice([1, -1], 3))]
+            boxes = [_enlarged(box, wanted, zoom) for box in boxes]
+        steps = tuple(slice(None, None, int(step)) for step in rng.choice([1, -1], 3))
+        found = [box[steps] for box in boxes]
+        return found[0], found[1] if len(found) > 1 else None
 
 
 class Held:
@@ -150,18 +160,20 @@ class Held:
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
         """As of :class:`Patches`; ``index`` says which."""
-        sharp, how = self.acquisition(index)
+        sharp, _, how = self.acquisition(index)
         return sample(sharp, how, margins_of(how), rng)
 
-    def acquisition(self, index: int) -> tuple[Values, Acquisition]:
-        """The sharp patch with its margins, and how it is acquired."""
+    def acquisition(self, index: int) -> tuple[Values, Values | None, Acquisition]:
+        """The sharp patch with its margins, its guide if it has one, and how it is acquired."""
         place, kind = divmod(index, len(self.slices))
         one, axis = self.volumes[place], place % 3
-        values = np.moveaxis(one.values, axis, 0)
         factor = float(np.clip(self.slices[kind] / one.spacing[axis], 1.0, condition.LARGEST))
         how = Acquisition((factor, 1.0, 1.0), factor, "box", (0.5, 0.0, 0.0), 0.0)
         sizes = [self.size + 2 * margin for margin in margins_of(how)]
-        return crop(values, middle_of(values), sizes), how
+        values = np.moveaxis(one.values, axis, 0)
+        middle = middle_of(values)
+        guide = None if one.guide is None else crop(np.moveaxis(one.guide, axis, 0), middle, sizes)
+        return crop(values, middle, sizes), guide, how
 
 
 def middle_of(values: Values) -> NDArray[np.int_]:

@@ -1,8 +1,8 @@
 """Samples with a guide: another contrast of the same subject, sharp along every axis.
 
-No pair of contrasts of one subject is needed: the guide is the subject's image, the contrast that
-is restored a random map of it, with structures of its own laid over so that the guide is not
-believed where it shows nothing.
+Volumes that have a guide are restored with it. Those without are their own: the guide is the
+subject's image, and the contrast that is restored a random map of it. Structures of its own are
+laid over, so that the guide is not believed where it shows nothing.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ class Patches:
         """``image`` (2, P, P, P): interpolated, guide; ``target`` and ``condition`` as there."""
         how = draw.draw_acquisition(self.learning, rng)
         margins = draw.margins_of(how)
-        guide = self.inner.sharp(rng, self.inner.size, margins)
-        sharp = remap(guide, float(self.learning["contrasts"]), rng)
+        sharp, guide = self.inner.drawn(rng, self.inner.size, margins)
+        share = float(self.learning["contrasts"]) if guide is None else 0.0
+        guide = sharp if guide is None else remap(guide, 0.0, rng)
+        sharp = remap(sharp, share, rng)
         if rng.random() < OWN:
             sharp = with_lesions(sharp, rng)
         return _with_guide(draw.sample(sharp, how, margins, rng), guide, margins)
 
 
 class Held:
-    """Patches to validate on: another contrast of each volume's middle, guided by the volume.
+    """Patches to validate on: each volume's middle with its guide, or as a guide of a random map.
 
     Args:
         volumes: to validate on.
@@ -60,8 +62,9 @@ class Held:
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
         """As of :class:`Patches`."""
-        guide, how = self.inner.acquisition(index)
-        sharp = remap(guide, 1.0, rng)
+        sharp, guide, how = self.inner.acquisition(index)
+        if guide is None:
+            sharp, guide = remap(sharp, 1.0, rng), sharp
         margins = draw.margins_of(how)
         return _with_guide(draw.sample(sharp, how, margins, rng), guide, margins)
 
