@@ -11,7 +11,7 @@ import SimpleITK as sitk  # noqa: N813
 from pipeline import files, images
 from pipeline.errors import Exit, VoxelwayError
 from tests.benchmarks.restore import __main__ as bench_main
-from tests.benchmarks.restore import bench, cases, scores
+from tests.benchmarks.restore import bench, cases, noisy, scores
 from tests.benchmarks.restore.table import gains, table
 
 from . import superres_cases
@@ -143,3 +143,16 @@ def test_the_guide_is_the_same_subjects_other_contrast(tmp_path: Path) -> None:
     assert cases.beside(tmp_path / "T2w.nii.gz", "T1w").name == "T1w.nii.gz"
     with pytest.raises(VoxelwayError, match=r"E-IMG-MISSING.*--guide FLAIR"):
         cases.beside(tmp_path / "T2w.nii.gz", "FLAIR")
+
+
+def test_noisy_copies_hold_the_noise_and_stay_empty_where_nothing_was(tmp_path: Path) -> None:
+    truth = superres_cases.ball()
+    source = tmp_path / "sub-1_T1w.nii.gz"
+    images.write_image(truth, source)
+    noisy.main([str(tmp_path / "copies"), str(source), "--noise", "5"])
+    before = images.array(images.read_image(source))
+    after = images.array(images.read_image(tmp_path / "copies" / "sub-1_T1w.nii.gz"))
+    assert (after[before == 0] == 0).all()
+    sigma = 0.05 * cases.read(source).extent
+    bright = before > 10 * sigma
+    assert np.std((after - before)[bright]) == pytest.approx(sigma, rel=0.1)
