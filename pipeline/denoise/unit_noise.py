@@ -28,7 +28,7 @@ def filtered(values: Volume, noise: Noise, work: Callable[[Volume], Volume]) -> 
     for plane, scaled in zip(values, unit, strict=True):
         level = plane.astype(np.float64) / noise.sigma
         scaled[:] = level if noise.model == "gaussian" else rician.stabilise(np.maximum(level, 0.0))
-    found = work(unit)
+    found = np.ascontiguousarray(work(unit))
     for restored in found.reshape(-1, *values.shape[1:]):
         level = (
             restored

@@ -123,6 +123,13 @@ def test_a_refiner_is_given_what_the_filter_left() -> None:
         }
 
 
+def test_a_refiner_of_another_number_of_estimates_is_refused() -> None:
+    network = {"architecture": "refiner", "arguments": {"estimates": 3}}
+    params = config.section("denoise", {"method": "refined_filters", "network": network})
+    with pytest.raises(VoxelwayError, match=r"E-CONFIG-VALUE.*6 estimates"):
+        samples.make(params["learning"], presets.chosen(params), ([volume()], [volume()]), 0)
+
+
 def test_parts_of_a_patch_are_cut_and_turned_together() -> None:
     made = Crops(Training([volume()], 20, STEADY, 0.0), 2, 3, 12, word="a test")
     keys = {"clean", "noisy", "level", "inside"}

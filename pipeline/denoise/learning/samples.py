@@ -13,6 +13,7 @@ from pipeline.denoise.learning.low_dose import Doses, LowDose, Projected, Scanne
 from pipeline.denoise.learning.noise_model import NoiseModel
 from pipeline.denoise.learning.prefiltered import Judged, with_filtered
 from pipeline.denoise.learning.presets import Preset
+from pipeline.denoise.methods.collaborative import PARTS
 from pipeline.errors import VoxelwayError
 from pipeline.restore.volumes import Volume
 from pipeline.training.data import SeededSamples
@@ -85,6 +86,9 @@ def make(
     noise, variety = NoiseModel.of(learning["noise"]), float(learning["variety"])
     if not refines:
         return SeededSamples(Training(sides[0], side, noise, variety), seed), held_out
+    if int(preset.arguments.get("estimates", 1 + PARTS)) != 1 + PARTS:
+        what = f"denoise.network.arguments: a refiner is given {1 + PARTS} estimates"
+        raise VoxelwayError("E-CONFIG-VALUE", what, hint="Leave estimates out")
     whole = Training(sides[0], side + MARGIN, noise, variety)
 
     def filtered(rng: np.random.Generator, number: int) -> dict[str, Any]:
