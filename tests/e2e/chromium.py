@@ -24,6 +24,14 @@ FLAGS = ("--headless", "--no-sandbox", "--disable-background-networking", "--no-
          # WebGL by software, on every machine the same
          "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # fmt: skip
 SECONDS = 60.0
+# what the protocol answers a question that the page left before it was answered
+LEFT = ("Inspected target navigated or closed", "Execution context was destroyed",
+        "Cannot find context with specified id",
+        "Cannot find default execution context")  # fmt: skip
+
+
+class PageLeftError(AssertionError):
+    """The page was left while a question to it was open."""
 
 
 class Chromium:
@@ -88,11 +96,17 @@ class Chromium:
         return found["result"].get("value")
 
     def wait(self, expression: str, seconds: float = SECONDS) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true, of the page that is there or of one that it opens."""
         end = time.monotonic() + seconds
-        while not self.run(f"Boolean({expression})"):
+        while not self._holds(expression):
             assert time.monotonic() < end, f"never true: {expression}; {self.log}"
             time.sleep(0.05)
+
+    def _holds(self, expression: str) -> bool:
+        try:
+            return bool(self.run(f"Boolean({expression})"))
+        except PageLeftError:
+            return False
 
     def click(self, selector: str) -> None:
         """Click in the middle of an element with the mouse."""
@@ -138,6 +152,8 @@ class Chromium:
         while True:
             answer = self._read()
             if answer.get("id") == self._count:
+                if answer.get("error", {}).get("message", "").startswith(LEFT):
+                    raise PageLeftError(answer)
                 assert "error" not in answer, answer
                 found: dict[str, Any] = answer["result"]
                 return found
