@@ -9,6 +9,7 @@ from pipeline.errors import VoxelwayError
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 #: Set by Slurm in a job that asked for GPUs: their numbers, and how many.
 LISTS = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
@@ -60,6 +61,26 @@ def autocast(device: torch.device) -> torch.autocast:
     enabled = _made_for_bfloat16(device)
     _used["arithmetic"] = "bfloat16" if enabled else ""
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def ready(network: nn.Module, device: torch.device) -> nn.Module:
+    """A network on a device, for inference, its memory laid out as suits the arithmetic there."""
+    if device.type == "cpu" and _made_for_bfloat16(device):
+        channels_last(network)
+    return network.to(device).eval()
+
+
+def channels_last(network: nn.Module) -> None:
+    """Keep the channels of the weights of convolutions side by side in memory.
+
+    Convolutions of a CPU in bfloat16 take about half the time then.
+    """
+    import torch
+
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.dim() in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
 
 
 def _made_for_bfloat16(device: torch.device) -> bool:

@@ -54,7 +54,7 @@ class Network:
         self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
         self.window = loaded.metadata["inputs"].get("window")
         self.device = device.choose()
-        self.network = network.to(self.device).eval()
+        self.network = device.ready(network, self.device)
         torch.set_num_threads(threads.count())
 
     def __call__(self, request: Request, first: Estimates | None = None) -> Values:

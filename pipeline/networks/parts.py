@@ -1,4 +1,4 @@
-"""Parts that registration networks share."""
+"""Parts that several networks are made of."""
 
 from __future__ import annotations
 

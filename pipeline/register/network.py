@@ -44,7 +44,7 @@ class Network:
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle)) from error
         self.predicts_affine = name in WITH_AFFINE
         self.device = device.choose()
-        self.network = network.to(self.device).eval()
+        self.network = device.ready(network, self.device)
 
     @torch.no_grad()
     def __call__(self, frame: Frame) -> Deformation:

@@ -79,7 +79,7 @@ class Network:
             what = f"The bundle is of the architecture {found}, the method needs {architecture}"
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
         self.device = device.choose()
-        self.network = network.to(self.device).eval()
+        self.network = device.ready(network, self.device)
         self.uncertainty, self.members = uncertainty, members
         if uncertainty == "dropout":
             _leave_out(self.network)

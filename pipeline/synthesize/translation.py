@@ -47,7 +47,7 @@ class Network:
         self.orders = ORDERS.get(str(self.outputs.get("orientations")), ((0, 1, 2),))
         self.factor = float(about.get("calibration", {}).get("spread_factor", 1.0))
         self.device = device.choose()
-        self.network = network.to(self.device).eval()
+        self.network = device.ready(network, self.device)
         torch.set_num_threads(threads.count())
 
     def usable(self, available: Sequence[str], target: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision, Precision
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.strategies import DDPStrategy
+from torch import nn
 
 from pipeline import device
 from pipeline.errors import VoxelwayError
@@ -72,6 +74,13 @@ def _precision(plan: Plan, kind: str) -> Precision:
         what = "training.precision is 16, which needs a GPU"
         raise VoxelwayError("E-GPU", what, hint=hint)
     return _Mixed(f"{chosen}-mixed", kind)
+
+
+def arrange(networks: Iterable[nn.Module], plan: Plan, fabric: Fabric) -> None:
+    """Lay the weights out in memory as suits the arithmetic; before an optimizer is given them."""
+    if plan.precision == "bf16" and fabric.device.type == "cpu":
+        for network in networks:
+            device.channels_last(network)
 
 
 def name(fabric: Fabric) -> str:

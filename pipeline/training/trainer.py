@@ -117,6 +117,7 @@ class _Training:
         self.stop, self.guard = stop, guard
         self.first_process = fabric.global_rank == 0
         self.mark = checkpoint.fingerprint(recipe, plan)
+        devices.arrange(recipe.networks.values(), plan, fabric)
         self.players = Players(fabric, recipe, plan)
         self.state = State()
         self.watch: Watch | None = getattr(recipe, "watch", None)

@@ -70,3 +70,22 @@ def test_a_gpu_without_bfloat16_stays_with_single_precision(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     assert not device.autocast(torch.device("cuda"))._enabled
+
+
+@pytest.mark.parametrize("tiles", [True, False])
+def test_weights_are_laid_out_for_bfloat16_and_stay_the_same(
+    monkeypatch: pytest.MonkeyPatch, tiles: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    image = torch.rand(1, 3, 6, 6, 6)
+    expected = network(image)
+    network.train()
+    ready = device.ready(network, torch.device("cpu"))
+    assert not ready.training
+    last = ready[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert last is tiles
+    assert all(torch.equal(value, before[name]) for name, value in ready.state_dict().items())
+    assert torch.allclose(ready(image), expected, atol=1e-6)

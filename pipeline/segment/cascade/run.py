@@ -154,7 +154,7 @@ class Cascade:
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle))
         self.options = options
         self.device = device.choose()
-        self.networks = {name: loaded.networks[name].to(self.device).eval() for name in names}
+        self.networks = {name: device.ready(loaded.networks[name], self.device) for name in names}
         self.factor = float(loaded.metadata.get("calibration", {}).get("interval_factor", 1.0))
         pairs = {int(row["index"]): row.get("pair") for row in self.plan.labels}
         self.pairs = {own: int(other) for own, other in pairs.items() if other is not None}
