@@ -28,6 +28,9 @@ FEWEST = 500
 MAD = 0.6744897501960817
 #: Share of emptied voxels above which what is left is the object.
 EMPTIED = 0.15
+#: Share of the brightest intensities up to which a voxel is faint, and share of faint voxels above
+#: which they are no part of the object: the surroundings of a simulated or filtered one.
+FAINT, HALO = 0.02, 0.2
 SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0]) / np.sqrt(6.0)
 
 
@@ -162,10 +165,17 @@ def rayleigh_sigma(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> fl
 def foreground(image: sitk.Image) -> sitk.Image:
     """Mask for an image that comes without one: what is not empty, or what Otsu finds.
 
-    Only zeros that fill blocks were emptied: air that was acquired has many single ones.
+    Only zeros that fill blocks were emptied: air that was acquired has many single ones. Where
+    many of the voxels that are left are faint, those are not the object either.
     """
     values = images.array(image)
     block = np.ones([3 if length > 3 else 1 for length in values.shape], dtype=bool)
     empty = ndimage.binary_opening(values == 0, block)
-    mask = image != 0 if float(empty.mean()) > EMPTIED else sitk.OtsuThreshold(image, 0, 1, 128)
-    return sitk.Cast(mask, sitk.sitkUInt8)
+    if float(empty.mean()) <= EMPTIED:
+        return sitk.Cast(sitk.OtsuThreshold(image, 0, 1, 128), sitk.sitkUInt8)
+    size = np.abs(values)
+    left = size[size > 0]
+    bar = FAINT * float(np.percentile(left, 99.5)) if left.size else 0.0
+    if left.size and float((left <= bar).mean()) <= HALO:
+        bar = 0.0
+    return images.like((size > bar).astype(np.uint8), image)

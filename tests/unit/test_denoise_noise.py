@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from pipeline.denoise import noise, rician
 from pipeline.errors import VoxelwayError
@@ -130,6 +131,20 @@ def test_foreground_is_what_is_not_empty() -> None:
     assert np.array_equal(sitk.GetArrayFromImage(stripped) > 0, inside)
     whole = sitk.GetArrayFromImage(noise.foreground(make(rice(values + 0.5 * inside, 0.02)))) > 0
     assert (whole == inside).mean() > 0.99
+
+
+def test_a_faint_halo_is_not_foreground() -> None:
+    values, inside = head()
+    near = ndimage.binary_dilation(inside, iterations=4)
+    halo = np.where(inside, values + 0.5, 0.01 * near)
+    assert (near & ~inside).sum() > 0.3 * inside.sum() and not near.all()
+    found = sitk.GetArrayFromImage(noise.foreground(make(halo))) > 0
+    assert np.array_equal(found, inside)
+    # few faint voxels belong to what is left
+    few = values + 0.5 * inside
+    few[tuple(np.argwhere(inside)[:40].T)] = 0.001
+    found = sitk.GetArrayFromImage(noise.foreground(make(few))) > 0
+    assert np.array_equal(found, inside)
 
 
 def test_air_with_zeros_in_it_is_not_foreground() -> None:
