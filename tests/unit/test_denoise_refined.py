@@ -134,6 +134,11 @@ def test_parts_of_a_patch_are_cut_and_turned_together() -> None:
     made = Crops(Training([volume()], 20, STEADY, 0.0), 2, 3, 12, word="a test")
     keys = {"clean", "noisy", "level", "inside"}
     assert [set(crop) for crop in made.crops] == [keys, keys]
+    # kept in half the memory, given in full precision
+    assert {values.dtype for crop in made.crops for values in crop.values()} == {np.dtype("f2")}
+    assert {values.dtype for values in made(np.random.default_rng(0), 0).values()} == {
+        np.dtype("f4")
+    }
     # in place of the crops, values that tell where they are from
     place = np.arange(20.0**3).reshape(1, 20, 20, 20)
     several = np.concatenate([place + 0.5, place + 0.75])
