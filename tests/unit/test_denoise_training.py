@@ -217,6 +217,8 @@ def test_losses_by_hand() -> None:
     assert values["l1"] == pytest.approx(0.3) and values["mse"] == pytest.approx(0.09)
     # 0.3 / (0.07 + 0.03) = 3; (9 + 1/16)^½ - 1/4
     assert values["charbonnier"] == pytest.approx(9.0625**0.5 - 0.25, rel=1e-4)
+    assert values["scaled_mse"] == pytest.approx(9.0, rel=1e-4)
+    assert values["log_mse"] == pytest.approx(np.log(0.09 + 1e-5), rel=1e-5)
     assert values["gradient"] == 0.0
     # means only: c1 / (0.09 + c1)
     assert values["ssim"] == pytest.approx(1 - 1e-4 / 0.0901, rel=1e-4)
@@ -225,6 +227,19 @@ def test_losses_by_hand() -> None:
     half[..., 4:] = 0.0
     restored[..., 4:] = 5.0
     assert float(restoration.l1(restored, target, half, level)) == pytest.approx(0.3)
+
+
+def test_each_sample_counts_the_same_in_the_logarithm() -> None:
+    target = torch.zeros(2, 1, 4, 4, 4)
+    restored = torch.stack([torch.full((1, 4, 4, 4), 0.2), torch.full((1, 4, 4, 4), 0.01)])
+    loss = restoration.log_mse(restored, target, torch.ones_like(target), target)
+    assert float(loss) == pytest.approx((np.log(0.04001) + np.log(0.00011)) / 2, rel=1e-4)
+    # a tenth less error of either is the same gain
+    for number in (0, 1):
+        better = restored.clone()
+        better[number] *= 0.9
+        gain = loss - restoration.log_mse(better, target, torch.ones_like(target), target)
+        assert float(gain) == pytest.approx(-np.log(0.9), rel=0.15)
 
 
 def test_structural_similarity_of_an_image_with_itself_is_one() -> None:

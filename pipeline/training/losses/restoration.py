@@ -21,6 +21,8 @@ Term = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 #: Added to the level where errors are told in units of it, share of the range. Much smaller, and
 #: nearly clean samples, whose anatomy is all that a young network can get wrong, slow the learning.
 FLOOR = 0.03
+#: Added to a mean squared error before its logarithm: better than 50 dB counts little.
+LEAST = 1e-5
 #: Constants of the structural similarity, for a range of one.
 C1, C2 = 0.01**2, 0.03**2
 
@@ -42,6 +44,14 @@ def charbonnier(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor)
 def scaled_mse(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor) -> Tensor:
     """Mean squared error in units of about the noise: PSNR of every level counts the same."""
     return weighted(((restored - target) / (level + FLOOR)).square(), weight)
+
+
+def log_mse(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor) -> Tensor:
+    """Mean logarithm of the samples' mean squared errors: what falls is the mean PSNR's loss."""
+    axes = (1, 2, 3, 4)
+    whole = weight.expand_as(restored)
+    error = ((restored - target).square() * whole).sum(axes)
+    return torch.log(error / whole.sum(axes).clamp_min(1e-6) + LEAST).mean()
 
 
 def l1(restored: Tensor, target: Tensor, weight: Tensor, level: Tensor) -> Tensor:
@@ -110,6 +120,7 @@ TERMS: dict[str, Term] = {
     "l1": l1,
     "mse": mse,
     "scaled_mse": scaled_mse,
+    "log_mse": log_mse,
     "ssim": ssim,
     "ms_ssim": ms_ssim,
     "gradient": gradient,
