@@ -63,8 +63,8 @@ def _add_stage_verb(verbs: Any, name: str, verb: StageVerb) -> None:
         metavar="BUNDLE",
         help="model of a learned method: a path, or the name of one that ships",
     )
-    parser.add_argument("--batch", type=Path, metavar="FILE.tsv", help="one row a file, columns "
-                        + ", ".join((*verb.positionals, *verb.row_options)))  # fmt: skip
+    told = f"one row a file, columns {', '.join(verb.columns)}"
+    parser.add_argument("--batch", type=Path, metavar="FILE.tsv", help=told)
     parser.add_argument("--config", type=Path, help="configuration whose section is used")
     parser.add_argument("--params", type=json.loads, default={}, help="section as JSON")
     parser.add_argument("--results", type=Path, help="work on units of this results folder")
@@ -235,7 +235,6 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
     from pipeline.methods import stage_code
     from pipeline.task import Task
 
-    columns = (*verb.positionals, *verb.row_options)
     if arguments.batch is not None:
         given = files.read_tsv(arguments.batch)
         missing = set(verb.positionals) - set(given[0] if given else ())
@@ -245,7 +244,7 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
         common = {name: value for name, value in common.items() if value not in (None, False)}
         rows = [{**common, **{k: v for k, v in row.items() if v}} for row in given]
     else:
-        row = {name: getattr(arguments, name) for name in columns}
+        row = {name: getattr(arguments, name) for name in (*verb.positionals, *verb.row_options)}
         missing = {name for name in verb.positionals if row[name] is None}
         if missing:
             raise VoxelwayError("E-USAGE", f"missing: {', '.join(sorted(missing)).upper()}")

@@ -21,6 +21,13 @@ class StageVerb:
     function: str = "run_file"
     #: row options whose value on the command line holds for every row of a batch without it
     shared: tuple[str, ...] = ()
+    #: columns that only a batch has
+    batch_only: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the table of a batch."""
+        return (*self.positionals, *self.row_options, *self.batch_only)
 
 
 def _spacing(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +71,8 @@ VERBS: dict[str, StageVerb] = {
     ),
     "denoise": StageVerb("denoise", "estimate the noise and remove it", ("input", "output")),
     "superres": StageVerb(
-        "superres", "thick slices to isotropic voxels", ("input", "output"), _spacing, ("spacing",)
+        "superres", "thick slices to isotropic voxels", ("input", "output"), _spacing, ("spacing",),
+        batch_only=("guide",),
     ),
     "register": StageVerb(
         "register",
