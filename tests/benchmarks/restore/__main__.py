@@ -106,6 +106,7 @@ def head(rows: Sequence[Mapping[str, Any]], options: Any, real: bool) -> list[st
         f"Noise (Rician, percent of the range) and slices along {options.axis} (profile "
         f"{options.profile}, no gap) are simulated; each is judged inside the brain or head.",
         "BM4D is told the true noise and gets it made Gaussian; all others estimate it themselves.",
+        "Seconds are of one image, without the libraries and weights that a batch loads once.",
         "Mean ± half of its 95 % interval over images.",
     ]
 
