@@ -13,6 +13,8 @@ Box = tuple[slice, slice, slice]
 
 #: Deviation of the blending weights, share of the tile's edge.
 WIDTH = 0.25
+#: Tiles of a row are a multiple of this long, voxels, as the halvings of networks like it.
+MULTIPLE = 8
 #: Share of the free memory that one tile may take.
 SHARE = 0.5
 
@@ -20,9 +22,12 @@ SHARE = 0.5
 def boxes(shape: Sequence[int], tile: int, overlap: int) -> Iterator[Box]:
     """Tiles that cover a volume, each within it, neighbours overlapping by ``overlap`` or more.
 
+    As few along each axis as ``tile`` allows, and no longer than that number needs: little is
+    computed twice.
+
     Args:
         shape: Z, Y, X.
-        tile: edge of the tiles, voxels; an axis that is shorter has one tile.
+        tile: largest edge of the tiles, voxels; an axis that is shorter has one tile.
         overlap: voxels, less than the tile.
 
     Raises:
@@ -30,17 +35,27 @@ def boxes(shape: Sequence[int], tile: int, overlap: int) -> Iterator[Box]:
     """
     if not 0 <= overlap < tile:
         raise ValueError(f"an overlap of {overlap} voxels leaves no step for tiles of {tile}")
-    axes = [starts(size, tile, tile - overlap) for size in shape]
-    for z, y, x in itertools.product(*axes):
-        ends = (min(z + tile, shape[0]), min(y + tile, shape[1]), min(x + tile, shape[2]))
-        yield slice(z, ends[0]), slice(y, ends[1]), slice(x, ends[2])
+    yield from itertools.product(*(_spans(size, tile, overlap) for size in shape))
+
+
+def _spans(size: int, tile: int, overlap: int) -> list[slice]:
+    """Of the tiles along one axis, all of one length."""
+    count = len(starts(size, tile, tile - overlap))
+    whole = -(-(size + (count - 1) * overlap) // count)
+    length = min(size, tile, whole + -whole % MULTIPLE)
+    return [slice(start, start + length) for start in _even(size, length, count)]
 
 
 def starts(size: int, tile: int, step: int) -> list[int]:
     """Starts at even distances, so that no overlap is much wider than another."""
     if size <= tile:
         return [0]
-    count = -(-(size - tile) // step) + 1
+    return _even(size, tile, -(-(size - tile) // step) + 1)
+
+
+def _even(size: int, tile: int, count: int) -> list[int]:
+    if count == 1:
+        return [0]
     return [round(k * (size - tile) / (count - 1)) for k in range(count)]
 
 

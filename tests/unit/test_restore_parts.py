@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -135,14 +136,25 @@ def test_tiles_cover_every_voxel_and_overlap(
 ) -> None:
     overlap = int(share * tile)
     count = np.zeros(shape, int)
-    for box in tiles.boxes(shape, tile, overlap):
-        assert all(
-            part.stop - part.start == min(tile, n) for part, n in zip(box, shape, strict=True)
-        )
+    found = list(tiles.boxes(shape, tile, overlap))
+    for box in found:
+        assert all(0 <= part.start < part.stop <= n for part, n in zip(box, shape, strict=True))
+        assert all(part.stop - part.start <= tile for part in box)
         count[box] += 1
     assert count.min() >= 1
+    for axis in range(3):
+        parts = sorted({(box[axis].start, box[axis].stop) for box in found})
+        for one, other in itertools.pairwise(parts):
+            assert one[0] < other[0] and one[1] - other[0] >= overlap
     volume = torch.rand((2, *shape))
     assert torch.allclose(tiles.run(lambda part: 2 * part, volume, tile, overlap), 2 * volume)
+
+
+def test_little_is_computed_twice() -> None:
+    # two of 58 would do: 100 and the 16 that they share
+    spans = {(box[0].start, box[0].stop) for box in tiles.boxes((100, 5, 96), 96, 16)}
+    assert spans == {(0, 64), (36, 100)}
+    assert all(box[2] == slice(0, 96) for box in tiles.boxes((100, 5, 96), 96, 16))
 
 
 def test_tiles_blend_what_differs_between_them() -> None:
