@@ -58,14 +58,14 @@ def autocast(device: torch.device) -> torch.autocast:
     """
     import torch
 
-    enabled = _made_for_bfloat16(device)
+    enabled = made_for_bfloat16(device)
     _used["arithmetic"] = "bfloat16" if enabled else ""
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def ready(network: nn.Module, device: torch.device) -> nn.Module:
     """A network on a device, for inference, its memory laid out as suits the arithmetic there."""
-    if device.type == "cpu" and _made_for_bfloat16(device):
+    if device.type == "cpu" and made_for_bfloat16(device):
         channels_last(network)
     return network.to(device).eval()
 
@@ -83,7 +83,8 @@ def channels_last(network: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
 
 
-def _made_for_bfloat16(device: torch.device) -> bool:
+def made_for_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 several times as fast as in single precision."""
     import torch
 
     if os.environ.get(SINGLE):

@@ -18,6 +18,7 @@ class Plan:
     steps: int
     batch: int
     learning_rate: float
+    optimizer: Literal["adam", "muon"] = "adam"
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 0
     validate_every: int = 500

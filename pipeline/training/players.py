@@ -14,6 +14,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from pipeline.errors import VoxelwayError
+from pipeline.training.muon import Muon
 from pipeline.training.plan import Plan
 from pipeline.training.recipe import Player, Recipe
 from pipeline.training.small import keep_exact
@@ -60,7 +61,8 @@ class Players:
     def _seat(self, player: Player) -> _Seat:
         own = [p for name in player.networks for p in self.trainable[name]]
         rate = self.plan.learning_rate if player.learning_rate is None else player.learning_rate
-        optimiser = torch.optim.Adam(own, lr=rate, betas=player.betas)
+        kind = Muon if self.plan.optimizer == "muon" else torch.optim.Adam
+        optimiser = kind(own, lr=rate, betas=player.betas)
         return _Seat(player, own, rate, optimiser, self.fabric.setup_optimizers(optimiser))
 
     def step(self, number: int, batches: Sequence[Any]) -> dict[str, float]:

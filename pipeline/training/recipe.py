@@ -14,7 +14,7 @@ Networks = Mapping[str, nn.Module]
 
 @dataclass(frozen=True)
 class Player:
-    """Networks that one optimiser (Adam) moves.
+    """Networks that one optimiser of the plan's kind moves.
 
     Attributes:
         name: what the losses are asked for, and the head of the names in the log.
