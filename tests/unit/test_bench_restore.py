@@ -39,6 +39,14 @@ def test_thin_slices_are_refused() -> None:
         cases.worse(reference(), cases.Task("superres", 1.0), 2, "box", 0)
 
 
+def test_the_thick_axis_is_the_one_that_would_be_sharpened() -> None:
+    values = np.ones((6, 30, 30))
+    flat = cases.Reference("a", superres_cases.image(values, (1, 1, 4)), values > 0, 1.0)
+    with pytest.raises(VoxelwayError, match=r"E-CONFIG-VALUE.*as long as slices of 3 mm"):
+        cases.worse(flat, cases.Task("superres", 3.0), 0, "box", 0)
+    assert cases.worse(flat, cases.Task("superres", 5.0), 0, "box", 0).image.GetSpacing()[0] == 5.0
+
+
 def test_what_fills_no_whole_slice_is_left_out() -> None:
     # 36 voxels of 1 mm hold seven slices of 5 mm
     found = cases.whole(reference(), cases.Task("superres", 5.0), 2)

@@ -91,7 +91,8 @@ def worse(reference: Reference, task: Task, axis: int, shape: str, seed: int) ->
         seed: of the noise.
 
     Raises:
-        VoxelwayError: E-CONFIG-VALUE when the slices would be thinner than they are.
+        VoxelwayError: E-CONFIG-VALUE when the slices would be thinner than they are, or
+            another axis would be the one that the stage sharpens.
     """
     if task.stage == "denoise":
         sigma = task.amount / 100.0 * reference.extent
@@ -99,7 +100,14 @@ def worse(reference: Reference, task: Task, axis: int, shape: str, seed: int) ->
     if task.amount <= 1.2 * reference.image.GetSpacing()[axis]:
         what = f"{reference.name}: slices of {task.amount:g} mm are not thicker than its voxels"
         raise VoxelwayError("E-CONFIG-VALUE", what, hint="Choose --thickness or --axis")
-    return Given(thick(reference.image, axis, task.amount, shape), 0.0, task.amount)
+    made = thick(reference.image, axis, task.amount, shape)
+    if int(np.argmax(made.GetSpacing())) != axis:
+        what = (
+            f"{reference.name}: its voxels are as long as slices of {task.amount:g} mm, or longer"
+        )
+        hint = "The stage sharpens along the longest side of the voxels; choose --thickness"
+        raise VoxelwayError("E-CONFIG-VALUE", what, hint=hint)
+    return Given(made, 0.0, task.amount)
 
 
 def whole(reference: Reference, task: Task, axis: int) -> Reference:
