@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> Exit:
     made = work / "phantom", options.phantoms, 1.2, 1000, options.contrast
     paths = list(options.images) or cases.phantom(*made)
     setup = bench.Setup(
-        options.peers, options.cores, dict(options.model), work / "work",
+        # by the table, so that runs beside each other do not share files
+        options.peers, options.cores, dict(options.model), work / f"work-{options.out.stem}",
         "xyz".index(options.axis), options.profile, options.segment, options.guide,
     )  # fmt: skip
     rows: list[dict[str, Any]] = []
