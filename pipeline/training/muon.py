@@ -20,7 +20,7 @@ from pipeline import device
 LEAST = 16
 MOMENTUM = 0.95
 #: Steps of the iteration towards singular values of one, and its polynomial x (a + b x² + c x⁴),
-#: steepest at zero: five take any singular value above a hundredth of the norm to 0.7 to 1.2.
+#: steepest at zero: five take any singular value above a hundredth of the norm to 0.68 to 1.14.
 ITERATIONS, POLYNOMIAL = 5, (3.4445, -4.7750, 2.0315)
 #: Root mean square of a step of Adam, of the rate's size, in the long run.
 ADAMS = 0.2
