@@ -85,9 +85,9 @@ def orthogonal(matrix: Tensor) -> Tensor:
         matrix: (rows, columns); worked on in bfloat16 where the device is made for it.
     """
     a, b, c = POLYNOMIAL
-    exact = torch.bfloat16 if device.made_for_bfloat16(matrix.device) else torch.float32
+    kind = torch.bfloat16 if device.made_for_bfloat16(matrix.device) else torch.float32
     tall = matrix.shape[0] > matrix.shape[1]
-    values = (matrix.T if tall else matrix).to(exact)
+    values = (matrix.T if tall else matrix).to(kind)
     values = values / (values.norm() + SMALLEST)
     for _ in range(ITERATIONS):
         square = values @ values.T
