@@ -21,6 +21,7 @@ from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.networks.patch_mixture import PatchMixture
 from pipeline.restore import cohort
+from pipeline.restore.start import Start
 from pipeline.restore.volumes import Source, Volume, check, read_sides
 from pipeline.training import bundle, data, gallery, judging
 from pipeline.training.losses.adversary import CRITICS, Adversary
@@ -44,19 +45,23 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
 
     Raises:
         VoxelwayError: E-METHOD for a method that is not trained, E-TRAIN-DATA for too few images,
-            E-TRAIN-SPLIT, E-CONFIG-VALUE, and those of :func:`pipeline.training.trainer.fit`.
+            E-TRAIN-SPLIT, E-CONFIG-VALUE, and those of :class:`pipeline.restore.start.Start` and
+            :func:`pipeline.training.trainer.fit`.
     """
     preset = presets.chosen(params)
     plan = Plan.of(params["training"], int(params.get("seed", 0)))
+    start = Start.of(NAME, params["learning"]["start"])
     sides = read(params["learning"], results)
     drawn, judged = samples.make(params["learning"], preset, sides, plan.seed)
     held_out = data.SeededSamples(judged, plan.seed + 1, judged.count)
     code = code_fingerprint(MODULE)
-    recipe = make_recipe(preset, plan.seed, _identity(preset, params["learning"], sides, code))
+    identity = _identity(preset, params["learning"], sides, [code, start.digest])
+    recipe = make_recipe(preset, plan.seed, identity)
     fill_priors(recipe.networks[NAME], sides[0], plan.seed)
+    start.fill(recipe.networks)
     fitted = fit(recipe, drawn, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out, label=judged.label)
-    about = _about(preset, params["learning"], sides, scores, code)
+    about = _about(preset, params["learning"], sides, scores, code, start.digest)
     bundle.write(out, fitted, recipe.metric, plan, about, gallery.of(recipe, fitted, held_out))
     return Exit.DONE
 
@@ -106,12 +111,15 @@ def fill_priors(network: torch.nn.Module, volumes: Sequence[Volume], seed: int) 
 
 
 def _identity(
-    preset: Preset, learning: Mapping[str, Any], sides: Sequence[Sequence[Volume]], code: str
+    preset: Preset,
+    learning: Mapping[str, Any],
+    sides: Sequence[Sequence[Volume]],
+    origin: Sequence[str],
 ) -> str:
     """Hash of what decides the weights beside the plan."""
     decisive = {key: value for key, value in learning.items() if key != "data"}
     volumes = [[[item.subject, item.digest, item.weight] for item in side] for side in sides]
-    content = [dataclasses.asdict(preset), decisive, volumes, code]
+    content = [dataclasses.asdict(preset), decisive, volumes, *origin]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -121,6 +129,7 @@ def _about(
     sides: Sequence[Sequence[Volume]],
     scores: Mapping[str, bundle.Score],
     code: str,
+    start: str,
 ) -> bundle.About:
     sets = {entry["name"]: entry["licence"] for entry in learning["data"]}
     if any(item.subject.startswith(cohort.NAME + "/") for side in sides for item in side):
@@ -139,6 +148,7 @@ def _about(
         subjects={"train": len(people[0]), "val": len(people[1])},
         data=[{"name": name, "licence": licence} for name, licence in sets.items()],
         code=code,
+        start=start,
         scores=scores,
         **_card(learning, preset),
     )

@@ -15,6 +15,7 @@ from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.restore import cohort, volumes
+from pipeline.restore.start import Start
 from pipeline.restore.volumes import Source, Volume
 from pipeline.superres.learning import kinds
 from pipeline.superres.learning.kinds import Sides
@@ -41,10 +42,11 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
 
     Raises:
         VoxelwayError: E-TRAIN-DATA for too few images, E-TRAIN-SPLIT, E-CONFIG-VALUE and those of
-            :func:`pipeline.training.trainer.fit`.
+            :class:`pipeline.restore.start.Start` and :func:`pipeline.training.trainer.fit`.
     """
     seed, learning = int(params.get("seed", 0)), params["learning"]
     plan = Plan.of(params["training"], seed)
+    start = Start.of(NAME, learning["start"])
     chosen = kinds.kind_of(params["network"]["architecture"])
     sides = _sides(params, results)
     drawn, held = chosen.samples(sides, params)
@@ -56,11 +58,12 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     code = code_fingerprint(MODULE)
     recipe = SuperresRecipe(
         network, learning["losses"], critic, float(learning["adversarial"]),
-        _identity(params, sides, code), relative=bool(learning["relative"]),
+        _identity(params, sides, [code, start.digest]), relative=bool(learning["relative"]),
     )  # fmt: skip
+    start.fill(recipe.networks)
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out)
-    about = _about(params, sides, scores, code)
+    about = _about(params, sides, scores, code, start.digest)
     bundle.write(out, fitted, recipe.metric, plan, about, gallery.of(recipe, fitted, held_out))
     return Exit.DONE
 
@@ -88,17 +91,21 @@ def is_sharp(volume: Volume) -> bool:
     return max(volume.spacing) <= ISOTROPIC * min(volume.spacing)
 
 
-def _identity(params: Mapping[str, Any], sides: Sides, code: str) -> str:
+def _identity(params: Mapping[str, Any], sides: Sides, origin: Sequence[str]) -> str:
     """Hash of what decides the weights beside the plan."""
     decisive = {key: params[key] for key in ("network", "learning")}
     decisive["learning"] = {k: v for k, v in decisive["learning"].items() if k != "data"}
     subjects = [[one.subject + one.digest for one in side] for side in sides]
-    text = json.dumps([decisive, subjects, code], sort_keys=True)
+    text = json.dumps([decisive, subjects, *origin], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _about(
-    params: Mapping[str, Any], sides: Sides, scores: Mapping[str, bundle.Score], code: str
+    params: Mapping[str, Any],
+    sides: Sides,
+    scores: Mapping[str, bundle.Score],
+    code: str,
+    start: str,
 ) -> bundle.About:
     chosen, learning = params["network"], params["learning"]
     architecture, arguments = str(chosen["architecture"]), dict(chosen["arguments"])
@@ -128,6 +135,7 @@ def _about(
         subjects=counts,
         data=[{"name": name, "licence": licence} for name, licence in sets.items()],
         code=code,
+        start=start,
         scores=scores,
         title=f"Super-resolution of brain MR ({architecture})",
         purpose=(

@@ -63,6 +63,7 @@ class About:
         purpose: what the model is for.
         limits: what it is not for, and known failures.
         calibration: what validation cases say of the model's own doubt; empty where nothing does.
+        start: SHA-256 of the weights that it began with; empty for fresh ones.
     """
 
     stage: str
@@ -77,6 +78,7 @@ class About:
     purpose: str
     limits: Sequence[str]
     calibration: Mapping[str, float] = field(default_factory=dict)
+    start: str = ""
 
 
 def write(
@@ -132,6 +134,7 @@ def _metadata(fitted: Fitted, metric: str, plan: Plan, about: About) -> dict[str
             "metric": metric,
             "plan": dataclasses.asdict(plan),
             "code": about.code,
+            "start": about.start,
             "version": __version__,
             "data": [dict(item) for item in about.data],
             "scores": {name: dataclasses.asdict(item) for name, item in about.scores.items()},
@@ -171,6 +174,7 @@ def _card(fitted: Fitted, metric: str, about: About, pictured: bool) -> str:
             "",
             f"Subjects: {people}; no subject is in two splits.",
             f"Best of {fitted.steps} steps by {metric}: step {fitted.step}, on {fitted.device}.",
+            *([f"They began with weights {about.start[:12]}… (SHA-256)."] if about.start else ()),
             "",
             "Training data:",
             "",
