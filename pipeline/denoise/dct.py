@@ -62,7 +62,7 @@ def _slide(noisy: Volume, guide: Volume | None, shrink: Shrink) -> Volume:
     padding = [(SIDE, SIDE + (-n) % SIDE) for n in noisy.shape]
     padded = np.pad(noisy, padding, mode="symmetric")
     other = None if guide is None else np.pad(guide, padding, mode="symmetric")
-    total, weights = np.zeros_like(padded), np.zeros_like(padded)
+    total, corners = np.zeros_like(padded), np.zeros_like(padded)
     for shift in itertools.product(range(SIDE), repeat=3):
         window = tuple(
             slice(s, s + (n - s) // SIDE * SIDE) for s, n in zip(shift, padded.shape, strict=True)
@@ -72,10 +72,23 @@ def _slide(noisy: Volume, guide: Volume | None, shrink: Shrink) -> Volume:
             _split(padded[window]), None if other is None else _split(other[window])
         )
         total[window] += _join(blocks * weight[:, None], shape)
-        weights[window] += _join(np.broadcast_to(weight[:, None], blocks.shape), shape)
+        first = tuple(slice(part.start, part.stop, SIDE) for part in window)
+        corners[first] = weight.reshape([n // SIDE for n in shape])
     inner = tuple(slice(SIDE, SIDE + n) for n in noisy.shape)
-    result: Volume = total[inner] / weights[inner]
+    result: Volume = total[inner] / _covering(corners)[inner]
     return result
+
+
+def _covering(corners: Volume) -> Volume:
+    """Weights of all blocks that a voxel is in, summed, from those at the blocks' first voxels."""
+    sums = corners
+    for axis in range(3):
+        line = np.moveaxis(sums, axis, 0)
+        total = line.copy()
+        for back in range(1, SIDE):
+            total[back:] += line[:-back]
+        sums = np.moveaxis(total, 0, axis)
+    return sums
 
 
 def _split(volume: Volume) -> Volume:

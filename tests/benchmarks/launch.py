@@ -15,10 +15,17 @@ from tests.benchmarks import meter
 ROOT = Path(__file__).parents[2]
 #: Seconds after which a method has failed.
 TIMEOUT = 7200.0
+#: Our methods work on several parts of an image at a time, each with one thread of linear algebra.
+ONE_EACH = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class JobError(RuntimeError):
     """A method failed; the others go on."""
+
+
+def environment(cores: int, *, ours: bool) -> dict[str, str]:
+    """Variables of a process that may use ``cores`` threads, ours as `voxelway` sets them."""
+    return meter.environment(cores) | (ONE_EACH if ours else {})
 
 
 def run(
@@ -48,7 +55,8 @@ def run(
     try:
         done = subprocess.run(
             [python, "-m", module, str(path)], cwd=ROOT, capture_output=True, text=True,
-            env=meter.environment(int(content["cores"])), timeout=TIMEOUT, check=False,
+            env=environment(int(content["cores"]), ours=peers is None), timeout=TIMEOUT,
+            check=False,
         )  # fmt: skip
     except (subprocess.TimeoutExpired, OSError) as error:
         raise JobError(str(error)) from error

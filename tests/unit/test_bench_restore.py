@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from pipeline import files, images
+from pipeline import cli, files, images
 from pipeline.errors import Exit, VoxelwayError
+from tests.benchmarks import launch
 from tests.benchmarks.restore import __main__ as bench_main
 from tests.benchmarks.restore import bench, cases, noisy, scores
 from tests.benchmarks.restore.table import gains, table
@@ -164,3 +165,10 @@ def test_noisy_copies_hold_the_noise_and_stay_empty_where_nothing_was(tmp_path: 
     sigma = 0.05 * cases.read(source).extent
     bright = before > 10 * sigma
     assert np.std((after - before)[bright]) == pytest.approx(sigma, rel=0.1)
+
+
+def test_methods_get_their_threads_ours_as_the_command_line_does() -> None:
+    ours, peers = (launch.environment(2, ours=one) for one in (True, False))
+    assert ours["VOXELWAY_THREADS"] == peers["OPENBLAS_NUM_THREADS"] == "2"
+    for name in launch.ONE_EACH:
+        assert ours[name] == cli.THREADS[name]
