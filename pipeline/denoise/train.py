@@ -21,11 +21,11 @@ from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.networks.patch_mixture import PatchMixture
 from pipeline.restore import cohort
-from pipeline.restore.start import Start
 from pipeline.restore.volumes import Source, Volume, check, read_sides
 from pipeline.training import bundle, data, gallery, judging
 from pipeline.training.losses.adversary import CRITICS, Adversary
 from pipeline.training.plan import Plan
+from pipeline.training.start import Start
 from pipeline.training.trainer import fit
 
 MODULE = "pipeline.denoise.train"
@@ -45,7 +45,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
 
     Raises:
         VoxelwayError: E-METHOD for a method that is not trained, E-TRAIN-DATA for too few images,
-            E-TRAIN-SPLIT, E-CONFIG-VALUE, and those of :class:`pipeline.restore.start.Start` and
+            E-TRAIN-SPLIT, E-CONFIG-VALUE, and those of :class:`pipeline.training.start.Start` and
             :func:`pipeline.training.trainer.fit`.
     """
     preset = presets.chosen(params)
@@ -58,7 +58,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     identity = _identity(preset, params["learning"], sides, [code, start.digest])
     recipe = make_recipe(preset, plan.seed, identity)
     fill_priors(recipe.networks[NAME], sides[0], plan.seed)
-    start.fill(recipe.networks)
+    start.fill(recipe.networks[NAME], NAME)
     fitted = fit(recipe, drawn, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out, label=judged.label)
     about = _about(preset, params["learning"], sides, scores, code, start.digest)

@@ -28,6 +28,7 @@ from pipeline.register.learning.sources import Source
 from pipeline.register.learning.teacher import Taught
 from pipeline.training import bundle, data, judging, split
 from pipeline.training.plan import Plan
+from pipeline.training.start import Start
 from pipeline.training.trainer import fit
 
 ANCHOR = "T1w"
@@ -47,10 +48,11 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     Raises:
         VoxelwayError: E-TRAIN-DATA for too few subjects, E-TRAIN-SPLIT, E-CONFIG-VALUE, E-METHOD
             and E-MODEL-MISSING for a teacher that teaches nothing, and those of
-            :func:`pipeline.training.trainer.fit`.
+            :class:`pipeline.training.start.Start` and :func:`pipeline.training.trainer.fit`.
     """
     seed, learning = int(params.get("seed", 0)), params["learning"]
     plan = Plan.of(params["training"], seed)
+    start = Start.of(NAME, learning["start"])
     # what is wrong with the teacher is told before the images are aligned
     lessons = teacher.mark(params) if teacher.asked(params) else ""
     work = training_folder(out)
@@ -59,8 +61,9 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     taught = teacher.sides(params, sides, place, work / "cases")
     samples, held_out = _samples(learning, sides, taught, plan)
     made = _networks(params, seed)
+    start.fill(made[NAME], NAME)
     code = code_fingerprint(MODULE)
-    identity = _identity(params, sides, code + lessons)
+    identity = _identity(params, sides, code + lessons + start.digest)
     if AUTOENCODER in made:
         first = features.Reconstruction(made[AUTOENCODER], identity)
         steps = int(learning["autoencoder_steps"])
@@ -74,7 +77,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     )
     fitted = fit(recipe, samples, held_out, plan, work)
     scores = judging.scores(recipe, fitted, held_out, judge=recipe.judged)
-    about = _about(params, sides, scores, code)
+    about = _about(params, sides, scores, code, start.digest)
     bundle.write(out, fitted, recipe.metric, plan, about)
     return Exit.DONE
 
@@ -168,6 +171,7 @@ def _about(
     sides: Sequence[Sequence[Case]],
     scores: Mapping[str, bundle.Score],
     code: str,
+    start: str,
 ) -> bundle.About:
     chosen = params["network"]
     contrasts = sorted({case.contrast for side in sides for case in side if case.contrast})
@@ -190,6 +194,7 @@ def _about(
         subjects={name: len(side) for name, side in zip(("train", "val"), sides, strict=True)},
         data=[{"name": name, "licence": licence} for name, licence in sets.items()],
         code=code,
+        start=start,
         scores=scores,
         title=f"Deformable registration of brain MR ({chosen['architecture']})",
         purpose=(

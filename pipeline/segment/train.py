@@ -35,6 +35,7 @@ from pipeline.training import bundle, data, judging
 from pipeline.training.bundle import Score
 from pipeline.training.curve import as_csv
 from pipeline.training.plan import Plan
+from pipeline.training.start import Start
 from pipeline.training.trainer import Fitted, fit
 
 NAME = "segment"
@@ -71,6 +72,7 @@ class _Task:
     sides: Sides
     folder: Path
     code: str
+    start: Start
 
 
 def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
@@ -88,18 +90,19 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
 
     Raises:
         VoxelwayError: E-TRAIN-DATA, E-TRAIN-SPLIT, E-LABELS, E-IMG-GRID, E-CONFIG-VALUE, and
-            those of :func:`pipeline.training.trainer.fit`.
+            those of :class:`pipeline.training.start.Start` and
+            :func:`pipeline.training.trainer.fit`.
     """
     learning, seed = params["learning"], int(params.get("seed", 0))
+    start = Start.of(NAME, learning["start"])
     labels = _labels(str(learning["labels"]))
     found = _cases(learning, labels, results)
     sides = reading.folds(found, int(learning["folds"]), float(learning["validation"]), seed)
     plan = _plan(learning, labels, found, int(params["training"]["batch"]))
     folder = training_folder(out)
     plan.write(folder / plans.FILE)
-    task = _Task(
-        learning, params["training"], seed, labels, sides, folder, code_fingerprint(MODULE)
-    )
+    code = code_fingerprint(MODULE)
+    task = _Task(learning, params["training"], seed, labels, sides, folder, code, start)
     trained = _Trained(plan, {}, {}, {}, tuning.Volumes())
     for number in range(len(plan.levels)):
         _draw_atlas(task, trained, number)
@@ -211,10 +214,11 @@ def _member(
     torch.manual_seed(plan.seed)
     network = networks.build(level.architecture, level.arguments)
     name = f"{level.name}.{member}"
-    started = tuning.start(network, name, str(learning["start"])) if learning["start"] else ""
+    # the first member stands in for one that the bundle lacks
+    task.start.fill(network, name, f"{level.name}.0")
     if level.name in trained.atlases:
         prior.give(network, trained.atlases[level.name].shares)
-    identity = _identity(task, trained, number, side, started + generated.digest(made))
+    identity = _identity(task, trained, number, side, task.start.digest + generated.digest(made))
     names = [_name(group, task.labels, level.regions) for group in level.classes]
     recipe = LevelRecipe(
         name, level, network, learning["losses"], names, learning["freeze"], identity
@@ -368,6 +372,7 @@ def _about(task: _Task, trained: _Trained, found: Sequence[Case]) -> bundle.Abou
         subjects={"train": count if len(task.sides) > 1 else count - kept, "val": kept},
         data=[{"name": name, "licence": licence} for name, licence in sets.items()],
         code=task.code,
+        start=task.start.digest,
         scores=scores,
         title=f"Segmentation of {task.learning['title']}",
         purpose=str(task.learning["purpose"]),

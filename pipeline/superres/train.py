@@ -15,13 +15,13 @@ from pipeline.errors import Exit, VoxelwayError
 from pipeline.fingerprint import code_fingerprint
 from pipeline.models import training_folder
 from pipeline.restore import cohort, volumes
-from pipeline.restore.start import Start
 from pipeline.restore.volumes import Source, Volume
 from pipeline.superres.learning import kinds
 from pipeline.superres.learning.kinds import Sides
 from pipeline.superres.learning.recipe import CRITIC, NAME, SuperresRecipe
 from pipeline.training import bundle, data, gallery, judging
 from pipeline.training.plan import Plan
+from pipeline.training.start import Start
 from pipeline.training.trainer import fit
 
 MODULE = "pipeline.superres.train"
@@ -42,7 +42,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
 
     Raises:
         VoxelwayError: E-TRAIN-DATA for too few images, E-TRAIN-SPLIT, E-CONFIG-VALUE and those of
-            :class:`pipeline.restore.start.Start` and :func:`pipeline.training.trainer.fit`.
+            :class:`pipeline.training.start.Start` and :func:`pipeline.training.trainer.fit`.
     """
     seed, learning = int(params.get("seed", 0)), params["learning"]
     plan = Plan.of(params["training"], seed)
@@ -60,7 +60,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
         network, learning["losses"], critic, float(learning["adversarial"]),
         _identity(params, sides, [code, start.digest]), relative=bool(learning["relative"]),
     )  # fmt: skip
-    start.fill(recipe.networks)
+    start.fill(recipe.networks[NAME], NAME)
     fitted = fit(recipe, samples, held_out, plan, training_folder(out))
     scores = judging.scores(recipe, fitted, held_out)
     about = _about(params, sides, scores, code, start.digest)

@@ -264,6 +264,20 @@ def test_from_folders_to_a_bundle(folders: Path, tmp_path: Path) -> None:
     )
 
 
+def test_training_begins_with_the_weights_of_a_bundle(folders: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli.main(arguments(folders, first, learning_rate=0.01)) == 0
+    given = arguments(folders, second, learning_rate=1e-9)
+    params = json.loads(given[-1])
+    params["seed"] = 5
+    params["learning"]["start"] = str(first)
+    assert cli.main([*given[:-1], json.dumps(params)]) == 0
+    before, after = (read_bundle(folder, "register") for folder in (first, second))
+    assert after.metadata["training"]["start"] == before.metadata["weights"]["sha256"]
+    for name, values in before.tensors.items():
+        assert np.allclose(values, after.tensors[name], atol=1e-6), name
+
+
 def test_nothing_to_train_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "register", "--out", str(tmp_path / "bundle")]) == 3
     assert "E-TRAIN-DATA" in capfd.readouterr().err

@@ -106,9 +106,10 @@ def test_fine_tuning_starts_with_a_bundle_and_leaves_what_is_frozen(tmp_path: Pa
     train.train(section(tmp_path, True), tmp_path / "first", None)
     tuned = section(tmp_path, True, start=str(tmp_path / "first"), freeze=["down"])
     train.train(tuned, tmp_path / "second", None)
-    first, second = (
-        read_bundle(tmp_path / name, "segment").tensors for name in ("first", "second")
-    )
+    bundles = [read_bundle(tmp_path / name, "segment") for name in ("first", "second")]
+    first, second = (bundle.tensors for bundle in bundles)
+    begun = bundles[1].metadata["training"]["start"]
+    assert begun == bundles[0].metadata["weights"]["sha256"]
     frozen = [key for key in first if "/down" in key]
     heads = [key for key in first if "/heads" in key]
     assert frozen and all(np.array_equal(first[key], second[key]) for key in frozen)

@@ -1,16 +1,13 @@
-"""Before and after the training of a network: fine-tuning, and the logits of its validation."""
+"""After the training of a network: the volumes and the logits of its validation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.bundles import read_bundle
-from pipeline.errors import VoxelwayError
 from pipeline.segment.cascade import borders, calibration, planes, uncertainty, window
 from pipeline.segment.cascade.plan import Appearance, Level
 from pipeline.segment.cascade.volume import Floats
@@ -21,38 +18,6 @@ from pipeline.training.data import SeededSamples, collate
 _ALONE = np.zeros((1, 1))
 #: Voxels of a sample whose logits are kept for the temperature.
 KEPT = 20_000
-
-
-def start(network: nn.Module, name: str, path: str) -> str:
-    """Give a network the weights of a bundle where their shapes agree (fine-tuning).
-
-    Args:
-        network: gets the weights.
-        name: of the network, ``LEVEL.MEMBER``; member 0 stands in for a member the bundle lacks.
-        path: of the bundle.
-
-    Returns:
-        The weights' SHA-256.
-
-    Raises:
-        VoxelwayError: E-MODEL-INPUT when no weight fits, and those of reading a bundle.
-    """
-    bundle = read_bundle(Path(path), "segment")
-    level = name.rpartition(".")[0]
-    own = network.state_dict()
-    for head in (name, f"{level}.0"):
-        fitting = {
-            key: torch.from_numpy(np.array(bundle.tensors[f"{head}/{key}"]))
-            for key, value in own.items()
-            if f"{head}/{key}" in bundle.tensors
-            and bundle.tensors[f"{head}/{key}"].shape == tuple(value.shape)
-        }
-        if fitting:
-            network.load_state_dict({**own, **fitting})
-            return str(bundle.metadata["weights"]["sha256"])
-    what = f"The bundle has no weights that fit the network {name}"
-    hint = "Take the levels and the architecture of its plan.json, or train without `start`"
-    raise VoxelwayError("E-MODEL-INPUT", what, where=path, hint=hint)
 
 
 @dataclass

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from pipeline import cli, images
 from pipeline.bundles import Tensors, read_bundle
-from pipeline.errors import Exit
+from pipeline.errors import Exit, VoxelwayError
+from pipeline.models import shipped
+from pipeline.training.start import Start
 from tests.unit import superres_cases
 from tests.unit.test_restore_parts import ball
 
@@ -75,24 +78,39 @@ def test_training_begins_with_the_weights_of_a_bundle(folder: Path, stage: str) 
     assert read_bundle(first, stage).metadata["training"]["start"] == ""
 
 
-def test_more_blocks_are_fresh(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, deeper = folder / "first", folder / "deeper"
+def test_what_the_bundle_lacks_is_fresh(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, deeper, wider = folder / "first", folder / "deeper", folder / "wider"
     assert trained(folder, first, "denoise", rate=0.01) == 0
+    before = learned(first, "denoise")
     assert trained(folder, deeper, "denoise", start=str(first), blocks=2) == 0
-    found, before = learned(deeper, "denoise"), learned(first, "denoise")
+    found = learned(deeper, "denoise")
     assert alike(before, found) and set(found) > set(before)
-    fresh = len(found) - len(before)
-    assert f"{len(before)} tensors, {fresh} more are fresh" in capsys.readouterr().err
+    assert f"begins with {len(before)} of {len(found)} tensors" in capsys.readouterr().err
+    assert trained(folder, wider, "denoise", start=str(first), features=[16, 24]) == 0
+    found = learned(wider, "denoise")
+    same = {name for name in before if before[name].shape == found[name].shape}
+    assert alike({name: before[name] for name in same}, found)
+    assert 0 < len(same) < len(before)
 
 
-def test_what_does_not_fit_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_fits_nowhere_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, out = folder / "first", folder / "out"
     assert trained(folder, first, "denoise") == 0
-    assert trained(folder, out, "denoise", start=str(first), features=[8, 16]) == Exit.REFUSED
-    told = capsys.readouterr().err
-    assert "E-MODEL-INPUT" in told and "arguments: {'blocks': 1, 'features': [16, 16]}" in told
+    with pytest.raises(VoxelwayError, match=r"E-MODEL-INPUT: .* fit the network denoise"):
+        Start.of("denoise", str(first)).fill(torch.nn.Conv3d(2, 2, 1), "denoise")
     assert trained(folder, out, "superres", start=str(first)) == Exit.REFUSED
     assert "E-MODEL-INPUT" in capsys.readouterr().err
     assert trained(folder, out, "denoise", start="nowhere") == Exit.REFUSED
     assert "E-MODEL-MISSING" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_bundle_that_ships_goes_by_its_name() -> None:
+    found = Start.of("denoise", "refined_filters")
+    assert (
+        found.digest
+        == read_bundle(shipped("denoise", "refined_filters"), "denoise").metadata["weights"][
+            "sha256"
+        ]
+    )
+    assert Start.of("denoise", "").digest == ""
