@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from pipeline import files, images
 from pipeline.bundles import METADATA
-from pipeline.denoise import noise, noise_field, uncertainty
+from pipeline.denoise import noise, noise_field, rician, uncertainty
 from pipeline.denoise.request import Method, Request
 from pipeline.errors import VoxelwayError
 from pipeline.methods import create
@@ -51,6 +51,7 @@ class Denoised:
 def prepare(params: Mapping[str, Any], model: Path | None) -> Prepared:
     """Load the method once."""
     method = create(NAME, params["method"], params, model)
+    rician.tables()  # what every image needs
     return Prepared(params, method, model is not None, _contrasts(model))
 
 

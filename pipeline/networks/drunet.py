@@ -123,9 +123,17 @@ def _inputs(image: Tensor, level: Tensor) -> Tensor:
     mean = blocks.mean(dim=1, keepdim=True)
     around = functional.avg_pool3d(mean, 3, stride=1, padding=1, count_include_pad=False)
     divisor = level.clamp_min(SMALLEST)
-    detail = KNEE * torch.asinh((blocks - around) / (KNEE * divisor))
+    detail = compressed(blocks - around, divisor)
     ratio = mean / (mean.abs() + 3.0 * divisor)
     return torch.cat([detail, mean, ratio, 10.0 * level], dim=1)
+
+
+def compressed(detail: Tensor, level: Tensor) -> Tensor:
+    """Detail in levels of noise, as it is where it is small and as its logarithm beyond KNEE."""
+    ratio = detail / (KNEE * level)
+    size = ratio.abs()
+    # the inverse hyperbolic sine; torch's own takes five times as long on a CPU
+    return KNEE * torch.copysign(torch.log(size + torch.sqrt(size * size + 1.0)), ratio)
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.networks.drunet import HALVES, KNEE, SMALLEST, DRUNet
+from pipeline.networks.drunet import HALVES, SMALLEST, DRUNet, compressed
 from pipeline.networks.shuffle import to_depth
 
 
@@ -67,7 +67,7 @@ def _inputs(image: Tensor, filtered: Tensor, level: Tensor) -> Tensor:
     divisor = level.clamp_min(SMALLEST)
     others = torch.cat([image, filtered[:, 1:]], dim=1) - start
     parts = [*(to_depth(one, HALVES) for one in torch.split(others, 1, dim=1)), blocks - around]
-    detail = [KNEE * torch.asinh(one / (KNEE * divisor)) for one in parts]
+    detail = [compressed(one, divisor) for one in parts]
     ratio = mean / (mean.abs() + 3.0 * divisor)
     return torch.cat([*detail, mean, ratio, 10.0 * level], dim=1)
 

