@@ -56,7 +56,7 @@ class Identity:
             "InstitutionName": "Hospital of the Phantom",
             "InstitutionAddress": "1 Phantom Square, Nowhere",
             "StationName": "MRPHANTOM1",
-            "DeviceSerialNumber": "VWP-000417",
+            "DeviceSerialNumber": "VW0417",
             "Manufacturer": "Voxelway",
             "ManufacturerModelName": "Phantom 3T",
             "SoftwareVersions": "1",
