@@ -49,14 +49,26 @@ def test_the_gpu_numbered_zero_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         device.choose()
 
 
+def let_the_cpu_have(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
+    for name in device.BFLOAT16_UNITS:
+        has = name in units
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda has=has: has, raising=False)
+
+
 @pytest.mark.parametrize(
-    ("tiles", "single", "told"),
-    [(True, "", "cpu, bfloat16"), (False, "", "cpu"), (True, "1", "cpu")],
+    ("units", "single", "told"),
+    [
+        (["amx_tile"], "", "cpu, bfloat16"),
+        (["avx512_bf16"], "", "cpu, bfloat16"),
+        (["amx_tile", "avx512_bf16"], "", "cpu, bfloat16"),
+        ([], "", "cpu"),
+        (["amx_tile"], "1", "cpu"),
+    ],
 )
 def test_networks_take_bfloat16_where_the_cpu_is_made_for_it(
-    monkeypatch: pytest.MonkeyPatch, tiles: bool, single: str, told: str
+    monkeypatch: pytest.MonkeyPatch, units: list[str], single: str, told: str
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    let_the_cpu_have(monkeypatch, *units)
     monkeypatch.setenv(device.SINGLE, single)
     layer, image = torch.nn.Conv3d(1, 2, 3), torch.ones(1, 1, 4, 4, 4)
     with torch.inference_mode(), device.autocast(torch.device("cpu")):
@@ -76,7 +88,7 @@ def test_a_gpu_without_bfloat16_stays_with_single_precision(
 def test_weights_are_laid_out_for_bfloat16_and_stay_the_same(
     monkeypatch: pytest.MonkeyPatch, tiles: bool
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    let_the_cpu_have(monkeypatch, *(["amx_tile"] if tiles else []))
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
