@@ -25,7 +25,7 @@ def create(params: Mapping[str, Any], model: Path | None) -> Method:
     from pipeline.denoise.network import Network
 
     assert model is not None  # methods.create has seen to it
-    network = Network(model)
+    network = Network(model, copies=int(params.get("mirror", 1)))
 
     def run(request: Request) -> sitk.Image:
         return images.like(network(request), request.image)

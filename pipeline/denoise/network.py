@@ -20,6 +20,8 @@ from pipeline.restore import tiles
 NAME = "denoise"
 #: Edge of the tiles and what neighbours share, voxels.
 TILE, OVERLAP = 96, 16
+#: Axes along which the copies of a tile are mirrored, in the order in which they are taken.
+MIRRORED = ((), (2, 3, 4), (2,), (3, 4), (3,), (2, 4), (4,), (2, 3))
 #: Memory for a voxel of a tile, bytes: features of a few layers at once.
 BYTES_PER_VOXEL = 1200.0
 Values = NDArray[np.float32]
@@ -32,6 +34,7 @@ class Network:
     Args:
         bundle: of stage ``denoise``.
         refines: whether it starts from what other filters left.
+        copies: the image and mirrored copies of it, whose mean is the result; 1 to 8.
 
     Attributes:
         contrasts: suffixes that it was trained on.
@@ -42,7 +45,7 @@ class Network:
             from something else, too.
     """
 
-    def __init__(self, bundle: Path, *, refines: bool = False) -> None:
+    def __init__(self, bundle: Path, *, refines: bool = False, copies: int = 1) -> None:
         loaded = load(bundle, NAME)
         network = loaded.network(NAME, bundle)
         if isinstance(network, Refiner) is not refines:
@@ -52,6 +55,7 @@ class Network:
             hint = "Name the method that it was trained for: refined_filters has its own networks"
             raise VoxelwayError("E-MODEL-INPUT", what, where=str(bundle), hint=hint)
         self.contrasts = tuple(loaded.metadata["inputs"].get("contrasts", ()))
+        self.mirrored = MIRRORED[:copies]
         self.window = loaded.metadata["inputs"].get("window")
         self.device = device.choose()
         self.network = device.ready(network, self.device)
@@ -95,9 +99,12 @@ class Network:
     @torch.inference_mode()
     def _tile(self, both: Tensor) -> Tensor:
         on_device = both.to(self.device)
-        with device.autocast(self.device):
-            found: Tensor = self.network(*_separate(on_device))
-        return found
+        total = torch.zeros_like(on_device[:, :1])
+        for axes in self.mirrored:
+            with device.autocast(self.device):
+                found: Tensor = self.network(*_separate(on_device.flip(axes)))
+            total += found.flip(axes)
+        return total / len(self.mirrored)
 
 
 def _separate(given: Tensor) -> tuple[Tensor, ...]:

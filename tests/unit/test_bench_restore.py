@@ -122,7 +122,10 @@ def test_unknown_methods_are_refused() -> None:
         bench_main.main(["--methods", "magic"])
     with pytest.raises(VoxelwayError, match="E-USAGE"):
         bench_main.main(["--methods", "none", "--model", "anyscale", "x"])
-    assert {"none", "bm4d", "nlm", "bspline", "bspline-plain", "nearest"} <= set(bench.available())
+    known = bench.available()
+    assert {"none", "bm4d", "nlm", "bspline", "bspline-plain", "nearest"} <= set(known)
+    assert known["refined_filters-mirror"].options == {"mirror": 8}
+    assert "nlm-mirror" not in known
 
 
 def test_a_run_from_images_to_rows(tmp_path: Path) -> None:

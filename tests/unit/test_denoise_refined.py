@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,13 @@ def volume() -> Volume:
     return Volume("s/1", "T1w", values, values > 0, (1, 1, 1), 0.0, True, "")
 
 
-def bundle(folder: Path, bias: float, name: str = "refiner", **inputs: Any) -> Path:
-    """A small network that takes ``bias`` levels off what it is given."""
+def bundle(
+    folder: Path, bias: float, name: str = "refiner", spread: float = 0.0, **inputs: Any
+) -> Path:
+    """A small network that takes ``bias`` levels off what it is given, and random ones."""
     torch.manual_seed(0)
     network = networks.build(name, SMALL[name])
+    torch.nn.init.normal_(network.tail.weight, std=spread)
     weights = {f"denoise/{name}": part.numpy() for name, part in network.state_dict().items()}
     weights["denoise/tail.bias"] = weights["denoise/tail.bias"] + np.float32(bias)
     about: dict[str, Any] = {
@@ -75,6 +79,30 @@ def test_the_network_starts_from_what_the_filters_left(tmp_path: Path, bias: flo
     # the level is 5; what is far from the range of half precision is exact to a thousandth
     assert np.allclose(found, bias * 5.0, atol=0.02)
     assert (images.array(refined)[:3, :3, :3] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("copies", "axes", "alike"),
+    [
+        (1, (0, 1, 2), False),
+        (2, (0, 1, 2), True),
+        (2, (0,), False),
+        (8, (0,), True),
+        (8, (1, 2), True),
+    ],
+)
+def test_a_mirrored_image_gives_the_mirrored_result_where_copies_make_up_for_it(
+    tmp_path: Path, copies: int, axes: tuple[int, ...], alike: bool
+) -> None:
+    params = config.section("denoise", {"method": "drunet", "mirror": copies})
+    run = methods.create("denoise", "drunet", params, bundle(tmp_path / "b", 0.0, "drunet", 0.02))
+    asked = request()
+    mirrored = images.like(np.flip(images.array(asked.image), axes).copy(), asked.image)
+    found = images.array(run(asked))
+    other = images.array(run(replace(asked, image=mirrored, mask=mirrored > 0)))
+    assert np.abs(found - images.array(asked.image)).max() > 2.0
+    # half precision, where the CPU is made for it, is good to a few thousandths of the range
+    assert bool(np.abs(np.flip(other, axes) - found).max() < 0.5) is alike
 
 
 def test_a_network_of_another_method_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def create(params: Mapping[str, Any], model: Path | None) -> Method:
     from pipeline.denoise.network import Network
 
     assert model is not None  # methods.create has seen to it
-    network = Network(model, refines=True)
+    network = Network(model, refines=True, copies=int(params.get("mirror", 1)))
 
     def run(request: Request) -> sitk.Image:
         def first(values: NDArray[np.float32]) -> NDArray[np.float32]:

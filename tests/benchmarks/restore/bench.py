@@ -51,8 +51,11 @@ def available() -> dict[str, Method]:
         found[f"{name}-plain"] = Method("superres", name, plain)
     for stage in ("denoise", "superres"):
         for name in methods.available(stage):
-            if not methods.learned(stage, name) or _ships(stage, name):
+            learned = methods.learned(stage, name)
+            if not learned or _ships(stage, name):
                 found[name] = Method(stage, name)
+            if name in found and learned and stage == "denoise":
+                found[f"{name}-mirror"] = Method(stage, name, {"mirror": 8})
     return found
 
 
