@@ -14,16 +14,19 @@ from pipeline import device, images, threads
 from pipeline.bundles.networks import load
 from pipeline.denoise.request import Box, Request, in_content
 from pipeline.errors import VoxelwayError
+from pipeline.networks.drunet import DRUNet
 from pipeline.networks.refiner import Refiner
 from pipeline.restore import tiles
 
 NAME = "denoise"
-#: Edge of the tiles and what neighbours share, voxels.
-TILE, OVERLAP = 96, 16
+#: Largest edge of the tiles, voxels, and memory for a voxel of one, bytes: features of a few layers
+#: at once. What works at half the resolution needs little, and large tiles share less.
+TILE, BYTES_PER_VOXEL = 96, 1200.0
+HALVED_TILE, HALVED_BYTES_PER_VOXEL = 144, 500.0
+#: What neighbouring tiles share, voxels.
+OVERLAP = 16
 #: Axes along which the copies of a tile are mirrored, in the order in which they are taken.
 MIRRORED = ((), (2, 3, 4), (2,), (3, 4), (3,), (2, 4), (4,), (2, 3))
-#: Memory for a voxel of a tile, bytes: features of a few layers at once.
-BYTES_PER_VOXEL = 1200.0
 Values = NDArray[np.float32]
 Estimates = Callable[[Values], Values]
 
@@ -92,7 +95,9 @@ class Network:
 
     def _restored(self, given: Sequence[Values], scale: float) -> Values:
         both = torch.from_numpy(np.concatenate(given) / np.float32(scale))
-        edge = tiles.fitting(BYTES_PER_VOXEL, 16, TILE, self.device)
+        halved = isinstance(self.network, DRUNet)
+        most = (HALVED_BYTES_PER_VOXEL, HALVED_TILE) if halved else (BYTES_PER_VOXEL, TILE)
+        edge = tiles.fitting(most[0], 16, most[1], self.device)
         found = tiles.run(self._tile, both, edge, min(OVERLAP, edge // 4))
         return found[0].numpy() * np.float32(scale)
 
