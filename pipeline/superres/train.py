@@ -19,14 +19,13 @@ from pipeline.restore.volumes import Source, Volume
 from pipeline.superres.learning import kinds
 from pipeline.superres.learning.kinds import Sides
 from pipeline.superres.learning.recipe import CRITIC, NAME, SuperresRecipe
+from pipeline.superres.learning.thick import sharp_axes
 from pipeline.training import bundle, data, gallery, judging
 from pipeline.training.plan import Plan
 from pipeline.training.start import Start
 from pipeline.training.trainer import fit
 
 MODULE = "pipeline.superres.train"
-#: Longest edge of a voxel that is trained on, as a multiple of the shortest.
-ISOTROPIC = 1.5
 
 
 def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
@@ -80,15 +79,15 @@ def _sides(params: Mapping[str, Any], results: Path | None) -> Sides:
     train_side, validation = volumes.read_sides(sources, share) if sources else ([], [])
     if results is not None:
         one, other = cohort.sides(results, "denoise", "denoised")
-        train_side = train_side + [volume for volume in one if is_sharp(volume)]
-        validation = validation + [volume for volume in other if is_sharp(volume)]
+        train_side = train_side + [volume for volume in one if teaches(volume)]
+        validation = validation + [volume for volume in other if teaches(volume)]
     volumes.check(train_side, validation)
     return train_side, validation
 
 
-def is_sharp(volume: Volume) -> bool:
-    """Whether the edges of the voxels are about equal: thick slices can't teach what is between."""
-    return max(volume.spacing) <= ISOTROPIC * min(volume.spacing)
+def teaches(volume: Volume) -> bool:
+    """Whether two edges of the voxels are about equal and shortest: sharp planes at least."""
+    return len(sharp_axes(volume)) > 1
 
 
 def _identity(params: Mapping[str, Any], sides: Sides, origin: Sequence[str]) -> str:

@@ -17,9 +17,9 @@ from pipeline.errors import VoxelwayError
 from pipeline.networks import anyscale
 from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, profile, sampling
-from pipeline.superres.learning import draw, fixed, guided, losses
+from pipeline.superres.learning import draw, fixed, guided, losses, thick
 from pipeline.superres.learning.contrast import remap
-from pipeline.superres.learning.recipe import SuperresRecipe, psnr
+from pipeline.superres.learning.recipe import SuperresRecipe, psnr, seen
 
 from . import superres_cases as cases
 
@@ -200,12 +200,14 @@ def test_a_volume_and_its_guide_are_cut_and_turned_together() -> None:
     learning = {**LEARNING, "zoom": [1.0, 1.0]}
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        sharp, guide = draw.Patches([paired], learning).drawn(rng, 10, (2, 0, 0))
-        assert guide is not None and guide.shape == sharp.shape == (14, 10, 10)
-        assert np.allclose(guide - sharp, 2.0, atol=1e-5)
-    sharp, guide, _ = draw.Held([paired], learning).acquisition(0)
-    assert guide is not None and np.allclose(guide - sharp, 2.0, atol=1e-5)
-    assert draw.Patches([one], learning).drawn(np.random.default_rng(0), 10, (0, 0, 0))[1] is None
+        box = draw.Patches([paired], learning).drawn(rng, 10, (2, 0, 0))
+        assert box.guide is not None and box.guide.shape == box.values.shape == (14, 10, 10)
+        assert np.allclose(box.guide - box.values, 2.0, atol=1e-5)
+    box, _ = draw.Held([paired], learning).acquisition(0)
+    assert box.guide is not None and np.allclose(box.guide - box.values, 2.0, atol=1e-5)
+    assert (
+        draw.Patches([one], learning).drawn(np.random.default_rng(0), 10, (0, 0, 0)).guide is None
+    )
 
 
 def test_what_is_restored_is_not_the_guide_where_there_are_two_contrasts() -> None:
@@ -271,7 +273,7 @@ def test_relative_losses_by_hand() -> None:
 
 def test_a_box_beyond_the_volume_repeats_its_edge() -> None:
     values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    found = draw.crop(values, np.array([0, 1, 3]), (2, 3, 4))
+    found = thick.crop(values, (-1, 0, 1), (2, 3, 4))
     assert found.tolist() == np.pad(values, ((1, 0), (0, 0), (0, 1)), "edge")[:2, :, 1:].tolist()
 
 
@@ -281,8 +283,86 @@ def test_psnr_by_hand() -> None:
     assert psnr(made, truth, truth > 1) == pytest.approx(20.0, abs=1e-4)
 
 
-def test_training_sees_sharp_images_only() -> None:
-    from pipeline.superres.train import is_sharp
+def thick_volume(step: float = 3.0) -> Volume:
+    """The volume with slices of ``step`` mm along its second axis."""
+    sharp = volume()
+    count = int(sharp.values.shape[1] // step)
+    middles = (np.arange(count) + 0.5) * step - 0.5
+    matrix = thick.Slices(middles, step).matrix(sharp.values.shape[1])
+    values = sampling.apply((None, matrix, None), sharp.values)
+    return replace(sharp, values=values, mask=values > 0, spacing=(1.0, step, 1.0))
 
-    thick_one = volume().__class__(**{**vars(volume()), "spacing": (5.0, 1.0, 1.0)})
-    assert is_sharp(volume()) and not is_sharp(thick_one)
+
+def test_volumes_teach_with_two_sharp_axes() -> None:
+    from pipeline.superres.train import teaches
+
+    rod = replace(volume(), spacing=(5.0, 1.0, 2.0))
+    assert teaches(volume()) and teaches(thick_volume()) and not teaches(rod)
+    assert thick.sharp_axes(thick_volume()) == (0, 2)
+
+
+def test_thick_slices_are_brought_onto_pixels_and_back() -> None:
+    coarse = thick_volume()
+    whole = thick.on_pixels(coarse)
+    count = whole.values.shape[1]
+    assert count == 3 * coarse.values.shape[1]
+    back = sampling.apply((None, whole.slices[1].matrix(count), None), whole.values)
+    assert np.abs(back - coarse.values).max() < 0.02 * coarse.values.max()
+    assert thick.on_pixels(volume()).slices == {}
+
+
+def test_what_thick_slices_see_of_a_row() -> None:
+    # two slices of 3 voxels lie wholly in a row of 8, and one at each end does not
+    both = thick.Slices(np.array([2.0, 5.0]), 3.0)
+    seen = thick.Slices(np.array([-1.0, 2.0, 5.0, 8.0]), 3.0).projection(8)
+    row = np.arange(8.0)
+    matrix = both.matrix(8)
+    assert matrix @ row == pytest.approx([2.0, 5.0], abs=1e-5)
+    assert matrix @ (seen @ row) == pytest.approx(matrix @ row, abs=1e-2)
+    assert seen @ seen == pytest.approx(seen, abs=1e-3)
+    assert not thick.Slices(np.array([1.0]), 9.0).projection(4).any()
+
+
+@given(st.integers(0, 40))
+@settings(max_examples=15, deadline=None)
+def test_slices_go_along_with_their_box(seed: int) -> None:
+    # a ramp along the thick axis: wherever the box is cut, turned and enlarged, a slice's mean
+    # is the ramp at its middle
+    coarse = thick_volume()
+    ramp = np.arange(coarse.values.shape[1], dtype=np.float32)[None, :, None] + 1.0
+    flat = replace(coarse, values=np.ascontiguousarray(np.broadcast_to(ramp, coarse.values.shape)))
+    rng = np.random.default_rng(seed)
+    box = draw.Patches([flat], {**LEARNING, "zoom": [1.0, 1.4]}).drawn(rng, 12, (2, 1, 0))
+    ((axis, slices),) = box.slices.items()
+    assert axis > 0
+    row = np.moveaxis(box.values, axis, -1)[0, 0]
+    inner = (slices.middles > 3) & (slices.middles < len(row) - 4)
+    means = np.interp(slices.middles, np.arange(len(row)), row)[inner]
+    whole = np.abs(means - np.round(means))
+    # next to the ends of the volume the spline and the repeated edge bend the ramp
+    away = (means > 2.5) & (means < ramp.max() - 1.5)
+    assert whole[away].max(initial=0.0) < 0.06
+
+
+@pytest.mark.parametrize("kind", ["any", "fixed", "held"])
+def test_beyond_what_slices_see_nothing_is_judged(kind: str) -> None:
+    coarse = thick_volume()
+    samples = {
+        "any": draw.Patches([coarse], LEARNING),
+        "fixed": fixed.Patches([coarse], LEARNING, 3),
+        "held": draw.Held([coarse], LEARNING),
+    }[kind]
+    sample = samples(np.random.default_rng(3), 0)
+    batch = {name: torch.from_numpy(values)[None] for name, values in sample.items()}
+    axis = 0 if not np.allclose(sample["seen"][0], np.eye(len(sample["seen"][0]))) else 1
+    # a wave that each slice's mean leaves nothing of, along the thick axis
+    truth = batch["target"]
+    unseen = torch.eye(truth.shape[3 + axis]) - batch["seen"][0, axis]
+    wave = unseen @ torch.randn(len(unseen), generator=torch.Generator().manual_seed(0))
+    shape = (1, 1, 1, -1, 1) if axis == 0 else (1, 1, 1, 1, -1)
+    assert (seen(truth + wave.reshape(shape), batch) - truth).abs().max() < 0.1 * wave.abs().max()
+    lifted = seen(truth + 1.0, batch) - truth
+    assert lifted.median() == pytest.approx(1.0, abs=0.1)
+    # the network is told how far apart the slices are
+    told = sample["condition"][4 + axis, 0] * condition.LARGEST
+    assert told >= 3.0 - 1e-5

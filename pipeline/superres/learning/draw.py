@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pipeline.restore.patches import choose
 from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, profile, sampling
 from pipeline.superres.learning.contrast import remap
+from pipeline.superres.learning.thick import Box, on_pixels, sharp_axes
 
 Values = NDArray[np.float32]
 Lengths = tuple[float, float, float]
@@ -110,37 +111,34 @@ class Patches:
 
     def __init__(self, volumes: Sequence[Volume], learning: Mapping[str, Any]) -> None:
         self.volumes, self.learning = volumes, learning
+        self.wholes = {id(one): on_pixels(one) for one in volumes}
         self.size = int(learning["patch"])
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
-        """``image`` and ``target`` (1, P, P, P), ``condition`` (6, P)."""
+        """``image`` and ``target`` (1, P, P, P), ``condition`` (6, P), ``seen`` (2, P, P)."""
         how = draw_acquisition(self.learning, rng)
         margins = margins_of(how)
-        sharp = self.sharp(rng, self.size, margins)
-        sharp = remap(sharp, float(self.learning["contrasts"]), rng)
-        return sample(sharp, how, margins, rng)
+        box = self.drawn(rng, self.size, margins)
+        sharp = remap(box.values, float(self.learning["contrasts"]), rng)
+        return sample(replace(box, values=sharp), how, margins, rng)
 
-    def sharp(self, rng: np.random.Generator, size: int, margins: Sequence[int]) -> Values:
-        """A box of ``size`` with margins, in a random place, orientation and reflection."""
-        return self.drawn(rng, size, margins)[0]
+    def drawn(self, rng: np.random.Generator, size: int, margins: Sequence[int]) -> Box:
+        """A box of ``size`` with margins, in a random place, orientation and reflection.
 
-    def drawn(
-        self, rng: np.random.Generator, size: int, margins: Sequence[int]
-    ) -> tuple[Values, Values | None]:
-        """As :meth:`sharp`, and the same box of the volume's guide; None where it has none."""
+        Its first axis is one along which the volume is sharp.
+        """
         one = choose(self.volumes, rng)
-        order = rng.permutation(3)
-        parts = [np.transpose(part, order) for part in (one.values, one.guide) if part is not None]
+        order = rng.permutation(3).tolist()
+        first = next(axis for axis in order if axis in sharp_axes(one))
+        order.insert(0, order.pop(order.index(first)))
+        whole = self.wholes[id(one)].transposed(order)
         wanted = [size + 2 * margin for margin in margins]
         zoom = float(rng.uniform(*self.learning["zoom"])) if rng.random() < 0.5 else 1.0
         sizes = [int(np.ceil(count / zoom)) + 1 for count in wanted] if zoom > 1 else wanted
-        place = _place(parts[0], rng)
-        boxes = [crop(part, place, sizes) for part in parts]
+        box = whole.crop(_place(whole.values, rng), sizes)
         if zoom > 1:
-            boxes = [_enlarged(box, wanted, zoom) for box in boxes]
-        steps = tuple(slice(None, None, int(step)) for step in rng.choice([1, -1], 3))
-        found = [box[steps] for box in boxes]
-        return found[0], found[1] if len(found) > 1 else None
+            box = box.enlarged(wanted, zoom)
+        return box.mirrored(rng.choice([1, -1], 3).tolist())
 
 
 class Held:
@@ -160,20 +158,20 @@ class Held:
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
         """As of :class:`Patches`; ``index`` says which."""
-        sharp, _, how = self.acquisition(index)
-        return sample(sharp, how, margins_of(how), rng)
+        box, how = self.acquisition(index)
+        return sample(box, how, margins_of(how), rng)
 
-    def acquisition(self, index: int) -> tuple[Values, Values | None, Acquisition]:
-        """The sharp patch with its margins, its guide if it has one, and how it is acquired."""
+    def acquisition(self, index: int) -> tuple[Box, Acquisition]:
+        """The sharp patch with its margins, and how it is acquired."""
         place, kind = divmod(index, len(self.slices))
-        one, axis = self.volumes[place], place % 3
+        one = self.volumes[place]
+        axes = sharp_axes(one)
+        axis = axes[place % len(axes)]
         factor = float(np.clip(self.slices[kind] / one.spacing[axis], 1.0, condition.LARGEST))
         how = Acquisition((factor, 1.0, 1.0), factor, "box", (0.5, 0.0, 0.0), 0.0)
         sizes = [self.size + 2 * margin for margin in margins_of(how)]
-        values = np.moveaxis(one.values, axis, 0)
-        middle = middle_of(values)
-        guide = None if one.guide is None else crop(np.moveaxis(one.guide, axis, 0), middle, sizes)
-        return crop(values, middle, sizes), guide, how
+        whole = on_pixels(one).transposed([axis, *(n for n in range(3) if n != axis)])
+        return whole.crop(middle_of(whole.values), sizes), how
 
 
 def middle_of(values: Values) -> NDArray[np.int_]:
@@ -201,35 +199,30 @@ def margins_of(how: Acquisition) -> tuple[int, ...]:
 
 
 def sample(
-    sharp: Values, how: Acquisition, margins: Sequence[int], rng: np.random.Generator
+    box: Box, how: Acquisition, margins: Sequence[int], rng: np.random.Generator
 ) -> dict[str, Any]:
     """Acquire a patch with its margins; these go afterwards."""
-    blurred, first = acquire(sharp, how, rng)
+    sharp = box.values
+    blurred, first = acquire(sharp, without(how, box), rng)
     inner = inside(sharp, margins)
     count = sharp.shape[0] - 2 * margins[0]
-    told = condition.describe(count, first - margins[0], how.spacings, how.thickness)
+    told = condition.describe(count, first - margins[0], spacings(how, box), how.thickness)
     image, target = (np.ascontiguousarray(values[inner])[None] for values in (blurred, sharp))
-    return {"image": image, "target": target, "condition": told}
+    return {"image": image, "target": target, "condition": told, "seen": box.seen(margins)}
 
 
-def crop(values: Values, middle: NDArray[np.int_], sizes: Sequence[int]) -> Values:
-    """A box about a voxel; beyond the volume its edge goes on."""
-    chosen = [
-        np.clip(np.arange(size) + int(place) - size // 2, 0, count - 1)
-        for size, place, count in zip(sizes, middle, values.shape, strict=True)
-    ]
-    return values[np.ix_(*chosen)]
+def without(how: Acquisition, box: Box) -> Acquisition:
+    """The acquisition, but that thick slices of the box's own stay as they are."""
+    a, b, c = (1.0 if axis in box.slices else how.spacings[axis] for axis in range(3))
+    return replace(how, spacings=(a, b, c))
 
 
-def _enlarged(values: Values, sizes: Sequence[int], zoom: float) -> Values:
-    """The same anatomy on smaller voxels: scanners differ in theirs."""
-    matrices = [
-        sampling.spline(np.arange(count, dtype=np.float64), np.arange(size) / zoom)
-        for count, size in zip(values.shape, sizes, strict=True)
-    ]
-    # a spline swings over at edges; magnitudes have no negative values
-    made: Values = np.maximum(sampling.apply(matrices, values), values.min())
-    return made
+def spacings(how: Acquisition, box: Box) -> Lengths:
+    """Distance of the samples along each axis: the acquisition's, or that of the box's slices."""
+    a, b, c = (
+        box.slices[axis].distance if axis in box.slices else how.spacings[axis] for axis in range(3)
+    )
+    return a, b, c
 
 
 def _place(values: Values, rng: np.random.Generator) -> NDArray[np.int_]:

@@ -12,6 +12,7 @@ from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, sampling
 from pipeline.superres.learning import draw
 from pipeline.superres.learning.contrast import remap
+from pipeline.superres.learning.thick import Box, on_pixels, sharp_axes
 
 
 class Patches:
@@ -29,12 +30,15 @@ class Patches:
         self.size = whole(int(learning["patch"]), factor)
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
-        """``image`` (1, N, P, P) and ``condition`` (6, N) of N slices, ``target`` (1, P, P, P)."""
+        """``image`` (1, N, P, P), ``condition`` (6, N) of N slices; ``target`` (1, P, P, P).
+
+        ``seen`` is as of :class:`pipeline.superres.learning.draw.Patches`.
+        """
         learning = self.inner.learning
         how = _whole(draw.draw_acquisition(learning, rng), self.factor)
-        sharp = self.inner.sharp(rng, self.size, _margins(self.factor))
-        sharp = remap(sharp, float(learning["contrasts"]), rng)
-        return sample(sharp, how, self.factor, rng)
+        box = self.inner.drawn(rng, self.size, _margins(self.factor))
+        sharp = remap(box.values, float(learning["contrasts"]), rng)
+        return sample(replace(box, values=sharp), how, self.factor, rng)
 
 
 class Held:
@@ -55,12 +59,14 @@ class Held:
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
         """As of :class:`Patches`."""
-        values = np.moveaxis(self.volumes[index].values, index % 3, 0)
+        one = self.volumes[index]
+        axes = sharp_axes(one)
+        axis = axes[index % len(axes)]
+        whole = on_pixels(one).transposed([axis, *(n for n in range(3) if n != axis)])
         plain = draw.Acquisition((1.0, 1.0, 1.0), float(self.factor), "box", (0.0, 0.0, 0.0), 0.0)
-        middle = draw.middle_of(values)
         sizes = [self.size + 2 * margin for margin in _margins(self.factor)]
-        sharp = draw.crop(values, middle, sizes)
-        return sample(sharp, _whole(plain, self.factor), self.factor, rng)
+        box = whole.crop(draw.middle_of(whole.values), sizes)
+        return sample(box, _whole(plain, self.factor), self.factor, rng)
 
 
 def whole(size: int, factor: int) -> int:
@@ -81,15 +87,17 @@ def _whole(how: draw.Acquisition, factor: int) -> draw.Acquisition:
 
 
 def sample(
-    sharp: draw.Values, how: draw.Acquisition, factor: int, rng: np.random.Generator
+    box: Box, how: draw.Acquisition, factor: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     """Slices in the middles of groups of ``factor`` voxels; a group on each side is margin."""
-    count = sharp.shape[0]
+    sharp, count = box.values, box.values.shape[0]
     middles = np.arange((factor - 1) / 2.0, count, factor)
     matrix = sampling.slices(middles, how.profile(0), count)
     coarse = draw.noisy(sampling.apply((matrix, None, None), sharp), how.noise, rng)
     inside = count - 2 * factor
-    told = condition.describe(inside, middles[0], how.spacings, how.thickness)[:, ::factor]
+    lengths = draw.spacings(how, box)
+    told = condition.describe(inside, middles[0], lengths, how.thickness)[:, ::factor]
     target = np.ascontiguousarray(sharp[factor:-factor])
     image = np.ascontiguousarray(coarse[1:-1])
-    return {"image": image[None], "target": target[None], "condition": told}
+    seen = box.seen(_margins(factor))
+    return {"image": image[None], "target": target[None], "condition": told, "seen": seen}

@@ -8,6 +8,7 @@ laid over, so that the guide is not believed where it shows nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +38,15 @@ class Patches:
         """``image`` (2, P, P, P): interpolated, guide; ``target`` and ``condition`` as there."""
         how = draw.draw_acquisition(self.learning, rng)
         margins = draw.margins_of(how)
-        sharp, guide = self.inner.drawn(rng, self.inner.size, margins)
+        box = self.inner.drawn(rng, self.inner.size, margins)
+        sharp, guide = box.values, box.guide
         share = float(self.learning["contrasts"]) if guide is None else 0.0
         guide = sharp if guide is None else remap(guide, 0.0, rng)
         sharp = remap(sharp, share, rng)
         if rng.random() < OWN:
             sharp = with_lesions(sharp, rng)
-        return _with_guide(draw.sample(sharp, how, margins, rng), guide, margins)
+        restored = replace(box, values=sharp)
+        return _with_guide(draw.sample(restored, how, margins, rng), guide, margins)
 
 
 class Held:
@@ -62,11 +65,12 @@ class Held:
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
         """As of :class:`Patches`."""
-        sharp, guide, how = self.inner.acquisition(index)
+        box, how = self.inner.acquisition(index)
+        guide = box.guide
         if guide is None:
-            sharp, guide = remap(sharp, 1.0, rng), sharp
+            box, guide = replace(box, values=remap(box.values, 1.0, rng)), box.values
         margins = draw.margins_of(how)
-        return _with_guide(draw.sample(sharp, how, margins, rng), guide, margins)
+        return _with_guide(draw.sample(box, how, margins, rng), guide, margins)
 
 
 def _with_guide(

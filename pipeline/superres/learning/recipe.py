@@ -62,11 +62,11 @@ class SuperresRecipe:
     def losses(self, networks: Networks, player: str, batch: Any) -> dict[str, Tensor]:
         """Losses of one batch."""
         image, truth = batch["image"], batch["target"]
-        made = networks[NAME](image, batch["condition"])
+        made = seen(networks[NAME](image, batch["condition"]), batch)
         if player == CRITIC:
             real, false = (_judge(networks, one, truth, image) for one in (truth, made.detach()))
             return {"loss": ((real - 1).square().mean() + false.square().mean()) / 2}
-        unit = missed(image, truth) if self.relative else torch.ones_like(truth[:, :1, :1, :1, :1])
+        unit = missed(batch) if self.relative else torch.ones_like(truth[:, :1, :1, :1, :1])
         found = self.loss(made / unit, truth / unit)
         if CRITIC in networks:
             fooled = (_judge(networks, made, truth, image) - 1).square().mean()
@@ -84,8 +84,8 @@ class SuperresRecipe:
         image, truth = batch["image"], batch["target"]
         made = networks[NAME](image, batch["condition"])
         tissue = truth > TISSUE
-        before = psnr(interpolated(image, truth), truth, tissue)
-        after = psnr(made, truth, tissue)
+        before = psnr(seen(interpolated(image, truth), batch), truth, tissue)
+        after = psnr(seen(made, batch), truth, tissue)
         return {"gain": after - before, "psnr": after}
 
 
@@ -99,10 +99,28 @@ def interpolated(image: Tensor, truth: Tensor) -> Tensor:
     return image
 
 
-def missed(image: Tensor, truth: Tensor) -> Tensor:
+def seen(made: Tensor, batch: Any) -> Tensor:
+    """A patch that differs from the sharp one by what is known of it.
+
+    Where the sharp one is from thick slices, what these would not see does not count: ``seen`` of
+    the batch has a projection (B, 2, P, P) along Y and X, see
+    :meth:`pipeline.superres.learning.thick.Box.seen`. Without it all is known.
+    """
+    if "seen" not in batch:
+        return made
+    with torch.autocast(made.device.type, enabled=False):
+        truth, known = batch["target"], batch["seen"][:, :, None, None]
+        error = known[:, 0] @ (made.float() - truth)
+        found: Tensor = truth + error @ known[:, 1].transpose(-1, -2)
+        return found
+
+
+def missed(batch: Any) -> Tensor:
     """Root mean square of what each patch's interpolation misses, (B, 1, 1, 1, 1)."""
-    error = interpolated(image, truth) - truth
-    return (error.square().mean(dim=(1, 2, 3, 4), keepdim=True) + LEAST**2).sqrt()
+    truth = batch["target"]
+    error = seen(interpolated(batch["image"], truth), batch) - truth
+    root: Tensor = (error.square().mean(dim=(1, 2, 3, 4), keepdim=True) + LEAST**2).sqrt()
+    return root
 
 
 def _judge(networks: Networks, image: Tensor, truth: Tensor, given: Tensor) -> Tensor:
