@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline import threads
 from pipeline.denoise import dct
 
 #: Blocks that a thread looks at, and groups that it filters, at a time.
-COMPARED, FILTERED = 16384, 2048
+COMPARED, FILTERED = 16384, 512
 Volume = NDArray[np.float32]
 
 
@@ -65,30 +66,31 @@ def wiener(noisy: Volume, guide: Volume, blocks: Blocks, sigmas: Sequence[float]
         for total, part in zip(sums, parts, strict=True):
             total.add(part, start)
     inner = tuple(slice(margin, margin + n) for n in noisy.shape)
-    return [one.mean(both[1])[inner].numpy().copy() for one in sums]
+    return [one.mean(blocks.side, both[1])[inner].numpy().copy() for one in sums]
 
 
 class _Sums:
-    """Weighted sums of overlapping blocks, (Z, Y, X)."""
+    """Weighted sums of overlapping blocks, (Z, Y, X), and their weights at their first voxels."""
 
     def __init__(self, shape: Sequence[int]) -> None:
-        self.values, self.weights = torch.zeros(*shape), torch.zeros(*shape)
+        self.values, self.corners = torch.zeros(*shape), torch.zeros(*shape)
 
     def put(self, places: Tensor, values: Tensor, weight: Tensor) -> None:
-        """Blocks (n, members, voxels) to their voxels, with a weight a group, (n, 1, 1)."""
-        where = places.reshape(-1)
-        self.values.view(-1).index_add_(0, where, (values * weight).reshape(-1))
-        self.weights.view(-1).index_add_(0, where, weight.expand_as(values).reshape(-1))
+        """Blocks (members, voxels, groups) to their voxels, with a weight a group, (groups,)."""
+        self.values.view(-1).index_add_(0, places.reshape(-1), (values * weight).reshape(-1))
+        first = places[:, 0]
+        self.corners.view(-1).index_add_(0, first.reshape(-1), weight.expand_as(first).reshape(-1))
 
     def add(self, other: _Sums, start: int) -> None:
         """What another one has of the planes from ``start``."""
         planes = slice(start, start + len(other.values))
         self.values[planes] += other.values
-        self.weights[planes] += other.weights
+        self.corners[planes] += other.corners
 
-    def mean(self, otherwise: Tensor) -> Tensor:
-        """What was put, and ``otherwise`` where nothing was."""
-        return torch.where(self.weights > 0, self.values / self.weights, otherwise)
+    def mean(self, side: int, otherwise: Tensor) -> Tensor:
+        """What was put of blocks of a side, and ``otherwise`` where nothing was."""
+        weights = dct.covering(self.corners, side)
+        return torch.where(weights > 0, self.values / weights, otherwise)
 
 
 def _rows(shape: Sequence[int], blocks: Blocks) -> Iterator[slice]:
@@ -112,12 +114,12 @@ def _filtered(both: Sequence[Tensor], blocks: Blocks, sigmas: Sequence[float]) -
     corners, members = _groups(noisy, guide, blocks)
     for start in range(0, len(corners), FILTERED):
         some = slice(start, start + FILTERED)
-        places = (corners[some, None] + members[some])[:, :, None] + _within(noisy, blocks)
+        places = (corners[some] + members[:, some])[:, None] + _within(noisy, blocks)[:, None]
         power, coefficients = _transformed(noisy, guide, places, blocks)
         for sigma, total in zip(sigmas, sums, strict=True):
             gain = power / (power + sigma**2)
-            gain[:, 0, 0] = 1.0  # the mean of a group stays
-            weight = gain.square().sum(dim=(1, 2), keepdim=True).reciprocal_()
+            gain[0, 0] = 1.0  # the mean of a group stays
+            weight = gain.square().sum(dim=(0, 1)).reciprocal_()
             total.put(places, _back(gain.mul_(coefficients), blocks), weight)
     return sums
 
@@ -125,7 +127,7 @@ def _filtered(both: Sequence[Tensor], blocks: Blocks, sigmas: Sequence[float]) -
 def _groups(noisy: Tensor, guide: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:
     """First voxels of blocks, (n,), and the distances from there to those of the members.
 
-    Both count voxels of the flattened image; distances are (n, members), the block itself first.
+    Both count voxels of the flattened image; distances are (members, n), the block itself first.
     Empty blocks are left out.
     """
     strides, counts = torch.tensor(guide.stride()), _counts(guide.shape, blocks)
@@ -136,21 +138,23 @@ def _groups(noisy: Tensor, guide: Tensor, blocks: Blocks) -> tuple[Tensor, Tenso
     lattice = torch.cartesian_prod(*(torch.arange(n) for n in counts))
     corners = (blocks.radius + blocks.step * lattice[filled]) @ strides
     found = _nearest(guide, window, blocks, filled)
-    return corners, (torch.tensor(window) @ strides)[found]
+    return corners.int(), (torch.tensor(window) @ strides).int()[found]
 
 
 def _nearest(
     guide: Tensor, window: Sequence[tuple[int, ...]], blocks: Blocks, wanted: Tensor
 ) -> Tensor:
-    """Numbers of the shifts whose blocks are most like, (wanted, members)."""
+    """Numbers of the shifts whose blocks are most like, (members, wanted)."""
     here = _inner(guide, blocks.radius)
-    unlike = torch.empty(len(wanted), len(window))
+    unlike = torch.empty(len(window), len(wanted))
     for number, shift in enumerate(window):
         there = _inner(guide, blocks.radius, shift)
-        unlike[:, number] = _block_sums((here - there).square_(), blocks).reshape(-1)[wanted]
+        # the squared difference, in one pass over the memory
+        squares = functional.mse_loss(here, there, reduction="none")
+        unlike[number] = _block_sums(squares, blocks).reshape(-1)[wanted]
     # the block itself, before any that equals it
-    unlike[:, 0] = -1.0
-    return unlike.topk(blocks.members, dim=1, largest=False).indices
+    unlike[0] = -1.0
+    return unlike.T.contiguous().topk(blocks.members, dim=1, largest=False).indices.T
 
 
 def _inner(values: Tensor, margin: int, shift: Sequence[int] = (0, 0, 0)) -> Tensor:
@@ -164,38 +168,51 @@ def _block_sums(values: Tensor, blocks: Blocks) -> Tensor:
     for axis in range(3):
         reach = values.shape[axis] - blocks.side + 1
         box: list[slice] = [slice(None)] * 3
-        total = values.new_zeros(())
-        for start in range(blocks.side):
-            box[axis] = slice(start, start + reach, blocks.step)
-            total = total + values[tuple(box)]
-        values = total
+        box[axis] = slice(None, None, blocks.step)
+        parts = [values.narrow(axis, n, reach)[tuple(box)] for n in range(blocks.side)]
+        values = parts[0].clone() if len(parts) == 1 else parts[0] + parts[1]
+        for part in parts[2:]:
+            values += part
     return values
 
 
 def _within(image: Tensor, blocks: Blocks) -> Tensor:
     """Distances of a block's voxels from its first, in the flattened image."""
     sides = [torch.arange(blocks.side)] * 3
-    return torch.cartesian_prod(*sides) @ torch.tensor(image.stride())
+    return (torch.cartesian_prod(*sides) @ torch.tensor(image.stride())).int()
 
 
 def _transformed(
     noisy: Tensor, guide: Tensor, places: Tensor, blocks: Blocks
 ) -> tuple[Tensor, Tensor]:
     """Squared coefficients of the guide's groups, and those of the noisy image's."""
-    inside, over = _bases(blocks)
-    flat = places.reshape(-1)
-    found = [over @ (one.view(-1)[flat].view(places.shape) @ inside.T) for one in (guide, noisy)]
-    return found[0].square_(), found[1]
+    flat, (within, over) = places.reshape(-1), _bases(blocks)
+    power, coefficients = (
+        _along(one.view(-1).index_select(0, flat).view(places.shape), within, over)
+        for one in (guide, noisy)
+    )
+    return power.square_(), coefficients
 
 
 def _back(coefficients: Tensor, blocks: Blocks) -> Tensor:
-    inside, over = _bases(blocks)
-    return over.T @ (coefficients @ inside)
+    within, over = _bases(blocks)
+    return _along(coefficients, within.T, over.T)
+
+
+def _along(groups: Tensor, within: Tensor, over: Tensor) -> Tensor:
+    """Transform (members, voxels, groups): each axis of a block by one matrix, members by another.
+
+    Groups lie side by side: matrices as small as these are slow on anything shorter.
+    """
+    side, shape = len(within), groups.shape
+    for blocks in (1, side, side**2):
+        groups = within @ groups.reshape(len(over) * blocks, side, -1)
+    return (over @ groups.reshape(len(over), -1)).view(shape)
 
 
 def _bases(blocks: Blocks) -> tuple[Tensor, Tensor]:
-    """Of the transform within blocks and of that over a group, a row a basis function."""
-    return torch.from_numpy(dct.basis(blocks.side)), torch.from_numpy(haar(blocks.members))
+    """Of the transform along an axis of a block and of that over a group, a row a function."""
+    return torch.from_numpy(dct.line(blocks.side)), torch.from_numpy(haar(blocks.members))
 
 
 def haar(count: int) -> Volume:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,4 @@ def filtered(values: Volume, work: Callable[[Volume], Volume], reach: int) -> Vo
         inner = slice(first - low, min(count, first + planes) - low)
         return work(values[..., low:high, :, :])[..., inner, :, :]
 
-    with ThreadPoolExecutor(threads.count()) as pool:
-        parts = list(pool.map(one, range(0, count, planes)))
-    return np.concatenate(parts, axis=-3)
+    return np.concatenate(list(threads.map_torch(one, range(0, count, planes))), axis=-3)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from scipy import ndimage
+import torch
+from scipy import fft, ndimage
 
 from pipeline import config, files, images, methods, status
 from pipeline.denoise import dct, noise, noise_field, stage
@@ -142,16 +143,49 @@ def test_gaussian_images_may_be_negative() -> None:
     assert images.array(result.image)[inside].min() < -0.2
 
 
-def test_dct_basis_is_orthonormal_and_blocks_go_together() -> None:
+def test_dct_basis_is_orthonormal() -> None:
     matrix = dct.basis()
     assert np.allclose(matrix @ matrix.T, np.eye(dct.BLOCK), atol=1e-5)
     # the first function is the mean of 64 voxels, times 8
     assert np.allclose(matrix[0], 1 / 8)
-    volume = np.arange(8 * 12 * 4, dtype=np.float32).reshape(8, 12, 4)
-    blocks = dct._split(volume)
-    assert blocks.shape == (6, 64)
-    assert np.array_equal(blocks[1], volume[:4, 4:8, :].ravel())
-    assert np.array_equal(dct._join(blocks, volume.shape), volume)
+
+
+def test_axes_are_transformed_as_scipy_does_it_and_back() -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 8, 12)).astype(np.float32))
+    for axis in range(3):
+        found = dct.transformed(values, axis)
+        parts = np.split(values.numpy(), values.shape[axis] // 4, axis=axis)
+        wanted = np.concatenate([fft.dct(one, axis=axis, norm="ortho") for one in parts], axis=axis)
+        assert np.allclose(found, wanted, atol=1e-5)
+        assert torch.allclose(dct.transformed(found, axis, back=True), values, atol=1e-5)
+
+
+def test_sums_over_blocks_by_hand() -> None:
+    values = torch.arange(4 * 8 * 4, dtype=torch.float32).reshape(4, 8, 4)
+    # the mean of the first block is that of its corners 0 and 111
+    assert dct.block_sums(values).tolist() == [[[64 * 55.5], [64 * 71.5]]]
+    corners = torch.zeros(6, 5, 7)
+    corners[0, 0, 0], corners[2, 0, 0] = 1.0, 10.0
+    covered = dct.covering(corners)
+    assert covered[:, 0, 0].tolist() == [1, 1, 11, 11, 10, 10]
+    assert covered[2, 3, 3] == 11 and covered[2, 4, 0] == 0 and covered[2, 0, 4] == 0
+
+
+def test_hard_thresholds_are_the_mean_over_all_blocks() -> None:
+    volume = np.random.default_rng(1).normal(0, 1, (6, 5, 7)).astype(np.float32)
+    padded = np.pad(volume, 4, mode="symmetric")
+    total, weights = np.zeros_like(padded), np.zeros_like(padded)
+    for z, y, x in np.ndindex(*(n - 3 for n in padded.shape)):
+        block = (slice(z, z + 4), slice(y, y + 4), slice(x, x + 4))
+        found = fft.dctn(padded[block], norm="ortho")
+        kept = np.abs(found) > 1.3
+        kept[0, 0, 0] = True
+        weight = 1.0 / kept.sum()
+        total[block] += weight * fft.idctn(found * kept, norm="ortho")
+        weights[block] += weight
+    inner = (slice(4, -4),) * 3
+    wanted = (total / weights)[inner]
+    assert np.allclose(dct.hard_threshold(volume, 1.3), wanted, atol=1e-4)
 
 
 def test_dct_filters_keep_what_they_must() -> None:
