@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,9 @@ from typing import TypeVar
 
 #: Threads that the caller allows, or that the machine has where the caller says nothing.
 VARIABLE = "VOXELWAY_THREADS"
+
+#: Portions of a work are a multiple of this many, so that a few threads end together.
+TOGETHER = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,3 +57,17 @@ def map_torch(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
             yield from pool.map(work, items)
     finally:
         torch.set_num_threads(before)
+
+
+def portions(count: int, most: int, least: int = 1) -> list[slice]:
+    """Portions of about equal length of ``count`` things in a row, whatever the threads.
+
+    Args:
+        count: one or more.
+        most: things of a portion.
+        least: things of a portion, where there are so many.
+    """
+    wanted = -(-count // max(most, 1))
+    number = max(1, min(wanted + -wanted % TOGETHER, count // max(least, 1)))
+    ends = [count * part // number for part in range(number + 1)]
+    return [slice(start, end) for start, end in itertools.pairwise(ends)]

@@ -96,10 +96,9 @@ class _Sums:
 def _rows(shape: Sequence[int], blocks: Blocks) -> Iterator[slice]:
     """Planes that hold some rows of the lattice of blocks, and what is around them."""
     counts = _counts(shape, blocks)
-    rows = max(1, COMPARED // (counts[1] * counts[2]))
-    for first in range(0, counts[0], rows):
-        last = min(counts[0], first + rows) - 1
-        yield slice(first * blocks.step, last * blocks.step + blocks.side + 2 * blocks.radius)
+    for rows in threads.portions(counts[0], COMPARED // (counts[1] * counts[2])):
+        last = (rows.stop - 1) * blocks.step + blocks.side + 2 * blocks.radius
+        yield slice(rows.start * blocks.step, last)
 
 
 def _counts(shape: Sequence[int], blocks: Blocks) -> list[int]:

@@ -24,12 +24,12 @@ def filtered(values: Volume, work: Callable[[Volume], Volume], reach: int) -> Vo
         reach: planes on either side that a plane of the result depends on.
     """
     # what the overlap costs has a limit, too
-    count = values.shape[-3]
-    planes = max(5 * reach, SLAB // max(1, values[..., 0, :, :].size))
+    count, least = values.shape[-3], 5 * reach
+    slabs = threads.portions(count, SLAB // max(1, values[..., 0, :, :].size), least)
 
-    def one(first: int) -> Volume:
-        low, high = max(0, first - reach), min(count, first + planes + reach)
-        inner = slice(first - low, min(count, first + planes) - low)
+    def one(slab: slice) -> Volume:
+        low, high = max(0, slab.start - reach), min(count, slab.stop + reach)
+        inner = slice(slab.start - low, slab.stop - low)
         return work(values[..., low:high, :, :])[..., inner, :, :]
 
-    return np.concatenate(list(threads.map_torch(one, range(0, count, planes))), axis=-3)
+    return np.concatenate(list(threads.map_torch(one, slabs)), axis=-3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -134,6 +136,23 @@ def test_slabs_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(seen) > 4 and max(seen) < 120
     for one, other in zip(whole, parts, strict=True):
         assert np.allclose(one, other, atol=1e-3)
+
+
+@given(count=st.integers(1, 300), most=st.integers(1, 100), least=st.integers(1, 40))
+def test_portions_cover_all_in_about_equal_lengths(count: int, most: int, least: int) -> None:
+    found = threads.portions(count, most, least)
+    assert found[0].start == 0 and found[-1].stop == count
+    assert all(one.stop == other.start for one, other in itertools.pairwise(found))
+    lengths = [one.stop - one.start for one in found]
+    assert max(lengths) - min(lengths) <= 1
+    assert min(lengths) >= min(least, count)
+    assert max(lengths) <= max(most, 2 * least)
+
+
+def test_portions_end_together_on_few_threads() -> None:
+    # 33 rows of which 14 may go at once: not 14, 14 and 5
+    assert [one.stop - one.start for one in threads.portions(33, 14)] == [8, 8, 8, 9]
+    assert len(threads.portions(2, 1)) == 2
 
 
 def test_rician_noise_is_undone_without_bias() -> None:
