@@ -84,7 +84,7 @@ def make(plan: Plan, anatomy: Anatomy, spacing: float) -> Subject:
     shape = deformation.draw(anatomy, plan.seed, plan.folder)
     series = protocol.volume(plan, spacing, shape.offset)
     fine = acquisition.fine_lattice(series.lattice, volumetric=True)
-    fractions = _fractions(plan, anatomy, shape, fine)
+    fractions = tissue_fractions(plan, anatomy, shape, fine)
     sequences = {suffix: protocol.sequence(plan, suffix) for suffix in CONTRASTS}
     wanted = plan.contrasts if plan.broken else CONTRASTS
     signals = {suffix: _signals(plan, suffix, sequences[suffix]) for suffix in wanted}
@@ -97,7 +97,9 @@ def make(plan: Plan, anatomy: Anatomy, spacing: float) -> Subject:
     return Subject(plan, spacing, shape, scans, truth, sequences)
 
 
-def _fractions(plan: Plan, anatomy: Anatomy, shape: Shape, fine: Lattice) -> dict[str, Floats]:
+def tissue_fractions(
+    plan: Plan, anatomy: Anatomy, shape: Shape, fine: Lattice
+) -> dict[str, Floats]:
     """Fraction of every tissue on the object's lattice."""
     around = head.draw(anatomy, plan.seed, plan.folder)
     mass = lesion.draw(anatomy, shape, plan.seed, plan.folder) if plan.lesion else None
@@ -174,17 +176,18 @@ def _object(
     values = np.zeros(fine.shape, np.float32)
     for name, signal in signals.items():
         values += np.float32(signal) * fractions[name]
-    return values * _texture(plan, suffix, fine)
+    return values * (1.0 + np.float32(TEXTURE) * texture(plan, suffix, fine))
 
 
-def _texture(plan: Plan, suffix: str, fine: Lattice) -> Floats:
+def texture(plan: Plan, suffix: str, fine: Lattice) -> Floats:
+    """The tissues' own smooth variation in a contrast, of unit deviation."""
     rng = generator(plan.seed, plan.folder, "texture", suffix)
     extent = np.asarray(fine.size) * np.asarray(fine.spacing)
     nx, ny, nz = (int(n) for n in np.ceil(extent / 3.0) + 1)
     coarse = Lattice((nx, ny, nz), (3.0, 3.0, 3.0), fine.origin, fine.direction)
     noise = smooth_noise(coarse, TEXTURE_MM, rng)[0]
     image = sitk.Resample(coarse.image(noise), fine.empty(), sitk.Transform(), sitk.sitkLinear)
-    return np.asarray(1.0 + TEXTURE * sitk.GetArrayFromImage(image), dtype=np.float32)
+    return np.asarray(sitk.GetArrayFromImage(image), dtype=np.float32)
 
 
 def _truth(series: Series, fractions: Mapping[str, Floats], objects: Mapping[str, Floats]) -> Truth:
