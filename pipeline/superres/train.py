@@ -36,7 +36,7 @@ def train(params: Mapping[str, Any], out: Path, results: Path | None) -> int:
     Args:
         params: section ``superres`` and the seed.
         out: folder of the bundle.
-        results: results folder whose nearly isotropic images, of the training split, are used
+        results: results folder whose images with sharp planes, of the training split, are used
             beside ``learning.data``; or None.
 
     Raises:
