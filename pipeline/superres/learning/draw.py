@@ -111,7 +111,7 @@ class Patches:
 
     def __init__(self, volumes: Sequence[Volume], learning: Mapping[str, Any]) -> None:
         self.volumes, self.learning = volumes, learning
-        self.wholes = {id(one): on_pixels(one) for one in volumes}
+        self.wholes = {(one.subject, one.digest): on_pixels(one) for one in volumes}
         self.size = int(learning["patch"])
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Patches:
         order = rng.permutation(3).tolist()
         first = next(axis for axis in order if axis in sharp_axes(one))
         order.insert(0, order.pop(order.index(first)))
-        whole = self.wholes[id(one)].transposed(order)
+        whole = self.wholes[one.subject, one.digest].transposed(order)
         wanted = [size + 2 * margin for margin in margins]
         zoom = float(rng.uniform(*self.learning["zoom"])) if rng.random() < 0.5 else 1.0
         sizes = [int(np.ceil(count / zoom)) + 1 for count in wanted] if zoom > 1 else wanted
