@@ -311,6 +311,22 @@ def test_thick_slices_are_brought_onto_pixels_and_back() -> None:
     assert thick.on_pixels(volume()).slices == {}
 
 
+@pytest.mark.parametrize("place", [(10, 2, 14), (20, 6, 9), (3, 11, 30)])
+def test_a_cut_is_as_of_the_whole(place: tuple[int, int, int]) -> None:
+    coarse, sizes = thick_volume(), (8, 10, 6)
+    whole = thick.on_pixels(coarse)
+    found = thick.cut(coarse, place, sizes)
+    there = np.array([place[0], round((place[1] + 0.5) * 3.0 - 0.5), place[2]])
+    wanted = whole.crop(there, sizes)
+    assert found.values.shape == sizes
+    assert np.allclose(found.values, wanted.values, atol=0.01 * wanted.values.max())
+    near = np.abs(wanted.slices[1].middles - 5) < 4
+    assert np.isin(wanted.slices[1].middles[near], found.slices[1].middles).all()
+    # where all is sharp it is cut out as it is
+    plain = thick.cut(volume(), (10, 12, 14), sizes)
+    assert np.array_equal(plain.values, volume().values[6:14, 7:17, 11:17])
+
+
 def test_what_thick_slices_see_of_a_row() -> None:
     # two slices of 3 voxels lie wholly in a row of 8, and one at each end does not
     both = thick.Slices(np.array([2.0, 5.0]), 3.0)

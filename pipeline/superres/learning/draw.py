@@ -13,7 +13,7 @@ from pipeline.restore.patches import choose
 from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, profile, sampling
 from pipeline.superres.learning.contrast import remap
-from pipeline.superres.learning.thick import Box, on_pixels, sharp_axes
+from pipeline.superres.learning.thick import Box, cut, facing, sharp_axes
 
 Values = NDArray[np.float32]
 Lengths = tuple[float, float, float]
@@ -111,7 +111,6 @@ class Patches:
 
     def __init__(self, volumes: Sequence[Volume], learning: Mapping[str, Any]) -> None:
         self.volumes, self.learning = volumes, learning
-        self.wholes = {(one.subject, one.digest): on_pixels(one) for one in volumes}
         self.size = int(learning["patch"])
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
@@ -131,11 +130,12 @@ class Patches:
         order = rng.permutation(3).tolist()
         first = next(axis for axis in order if axis in sharp_axes(one))
         order.insert(0, order.pop(order.index(first)))
-        whole = self.wholes[one.subject, one.digest].transposed(order)
         wanted = [size + 2 * margin for margin in margins]
         zoom = float(rng.uniform(*self.learning["zoom"])) if rng.random() < 0.5 else 1.0
         sizes = [int(np.ceil(count / zoom)) + 1 for count in wanted] if zoom > 1 else wanted
-        box = whole.crop(_place(whole.values, rng), sizes)
+        place = _place(np.transpose(one.values, order), rng)
+        back = np.argsort(order)
+        box = cut(one, place[back].tolist(), np.asarray(sizes)[back].tolist()).transposed(order)
         if zoom > 1:
             box = box.enlarged(wanted, zoom)
         return box.mirrored(rng.choice([1, -1], 3).tolist())
@@ -170,7 +170,7 @@ class Held:
         factor = float(np.clip(self.slices[kind] / one.spacing[axis], 1.0, condition.LARGEST))
         how = Acquisition((factor, 1.0, 1.0), factor, "box", (0.5, 0.0, 0.0), 0.0)
         sizes = [self.size + 2 * margin for margin in margins_of(how)]
-        whole = on_pixels(one).transposed([axis, *(n for n in range(3) if n != axis)])
+        whole = facing(one, place)
         return whole.crop(middle_of(whole.values), sizes), how
 
 

@@ -12,7 +12,7 @@ from pipeline.restore.volumes import Volume
 from pipeline.superres import condition, sampling
 from pipeline.superres.learning import draw
 from pipeline.superres.learning.contrast import remap
-from pipeline.superres.learning.thick import Box, on_pixels, sharp_axes
+from pipeline.superres.learning.thick import Box, facing
 
 
 class Patches:
@@ -59,10 +59,7 @@ class Held:
 
     def __call__(self, rng: np.random.Generator, index: int) -> dict[str, Any]:
         """As of :class:`Patches`."""
-        one = self.volumes[index]
-        axes = sharp_axes(one)
-        axis = axes[index % len(axes)]
-        whole = on_pixels(one).transposed([axis, *(n for n in range(3) if n != axis)])
+        whole = facing(self.volumes[index], index)
         plain = draw.Acquisition((1.0, 1.0, 1.0), float(self.factor), "box", (0.0, 0.0, 0.0), 0.0)
         sizes = [self.size + 2 * margin for margin in _margins(self.factor)]
         box = whole.crop(draw.middle_of(whole.values), sizes)

@@ -22,6 +22,8 @@ Values = NDArray[np.float32]
 ISOTROPIC = 1.5
 #: Of :func:`pipeline.superres.sampling.correction`; keeps rounding errors small.
 DAMPING = 1e-4
+#: Slices beyond a box on either side that its interpolation sees.
+REACH = 4
 
 
 @dataclass(frozen=True)
@@ -158,3 +160,39 @@ def on_pixels(volume: Volume) -> Box:
         for part in whole.parts
     ]
     return whole.of(parts, slices)
+
+
+def facing(volume: Volume, number: int) -> Box:
+    """A volume as of :func:`on_pixels`, one of its sharp axes, by number, first."""
+    axes = sharp_axes(volume)
+    axis = axes[number % len(axes)]
+    return on_pixels(volume).transposed([axis, *(n for n in range(3) if n != axis)])
+
+
+def cut(volume: Volume, place: Sequence[int], sizes: Sequence[int]) -> Box:
+    """A box about a voxel of a volume, on voxels as long as its pixels.
+
+    Only what the box needs is brought there: a whole volume of thick slices would be many times
+    as large as it was.
+
+    Args:
+        volume: to cut from.
+        place: its voxel.
+        sizes: of the box, in its own voxels.
+    """
+    finest, sharp = min(volume.spacing), sharp_axes(volume)
+    starts, wanted = [], []
+    for axis, size in enumerate(sizes):
+        count, step = volume.values.shape[axis], volume.spacing[axis] / finest
+        number = size if axis in sharp else min(count, int(np.ceil(size / step)) + 2 * REACH)
+        start = int(place[axis]) - number // 2
+        starts.append(start if axis in sharp else min(max(0, start), count - number))
+        wanted.append(number)
+    guide = None if volume.guide is None else crop(volume.guide, starts, wanted)
+    part = replace(volume, values=crop(volume.values, starts, wanted), guide=guide)
+    middle = [
+        size // 2 if axis in sharp
+        else round((place[axis] - starts[axis] + 0.5) * volume.spacing[axis] / finest - 0.5)
+        for axis, size in enumerate(sizes)
+    ]  # fmt: skip
+    return on_pixels(part).crop(np.asarray(middle), sizes)
