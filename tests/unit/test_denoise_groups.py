@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import threads
@@ -69,6 +69,7 @@ def test_only_like_blocks_are_grouped() -> None:
 
 
 @given(level=st.floats(-50.0, 50.0), side=st.integers(2, 13))
+@settings(deadline=None)
 def test_what_is_even_stays(level: float, side: int) -> None:
     image = np.full((side, 3, 7), level, dtype=np.float32)
     found = groups.wiener(image, image, GROUPED, (1.0,))[0]
