@@ -12,7 +12,7 @@ from pipeline import cli, files, images
 from pipeline.errors import Exit, VoxelwayError
 from tests.benchmarks import launch
 from tests.benchmarks.restore import __main__ as bench_main
-from tests.benchmarks.restore import bench, cases, noisy, scores
+from tests.benchmarks.restore import bench, cases, noisy, picture, scores
 from tests.benchmarks.restore.table import gains, table
 
 from . import superres_cases
@@ -175,3 +175,23 @@ def test_methods_get_their_threads_ours_as_the_command_line_does() -> None:
     assert ours["VOXELWAY_THREADS"] == peers["OPENBLAS_NUM_THREADS"] == "2"
     for name in launch.ONE_EACH:
         assert ours[name] == cli.THREADS[name]
+
+
+def test_a_picture_has_a_panel_a_method_and_tells_scores(tmp_path: Path) -> None:
+    source, drawn = tmp_path / "sub-1_T1w.nii.gz", tmp_path / "seen.png"
+    images.write_image(superres_cases.ball(), source)
+    asked = [str(source), str(drawn), "--methods", "none,curvature_flow,linear", "--cores", "1"]
+    picture.main(asked)
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    options = picture.arguments(asked)
+    setup = bench.Setup(tmp_path / "none", 1, {}, tmp_path / "work")
+    setup.work.mkdir()
+    chosen = {bench.NONE: bench.available()[bench.NONE]}
+    sharp = cases.read(source)
+    first, second = picture.panels_of(sharp, cases.Task("denoise", 5.0), chosen, setup, options)
+    assert first.title == "sharp" and not first.error.any()
+    assert second.title.startswith("as it is\n") and second.title.endswith(" dB")
+    # the plane across y through the middle, the image's last slice at the top
+    plane = images.array(sharp.image)[:, 16] / sharp.extent
+    assert first.plane == pytest.approx(plane[::-1]) and first.aspect == 1.0
+    assert second.plane - first.plane == pytest.approx(second.error, abs=1e-6)

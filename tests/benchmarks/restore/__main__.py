@@ -18,8 +18,7 @@ from tests.benchmarks.restore.table import gains, table
 def main(argv: Sequence[str] | None = None) -> Exit:
     """Run, write the long table row by row, print the means."""
     options = _arguments(argv)
-    known = bench.available()
-    chosen = _chosen(options.methods, known, dict(options.model))
+    chosen = bench.chosen(options.methods, bench.available(), dict(options.model))
     work = options.out.parent / "bench-restore"
     made = work / "phantom", options.phantoms, 1.2, 1000, options.contrast
     paths = list(options.images) or cases.phantom(*made)
@@ -74,26 +73,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     found = parser.parse_args(argv)
     found.model = [(method, Path(folder)) for method, folder in found.model]
     return found
-
-
-def _chosen(
-    asked: str, known: Mapping[str, bench.Method], given: Mapping[str, Path]
-) -> dict[str, bench.Method]:
-    """Methods by name; a learned one that does not ship needs its stage, as ``superres:saint``."""
-    chosen = {}
-    for entry in asked.split(",") if asked else known:
-        stage, _, name = entry.rpartition(":")
-        if stage:
-            chosen[name] = bench.Method(stage, name)
-        elif name in known:
-            chosen[name] = known[name]
-        else:
-            hint = f"Known: {', '.join(known)}; or STAGE:METHOD with --model METHOD BUNDLE"
-            raise VoxelwayError("E-USAGE", f"No method {name}", hint=hint)
-    lacking = sorted(set(given) - set(chosen))
-    if lacking:
-        raise VoxelwayError("E-USAGE", f"--model for {', '.join(lacking)}, which is not run")
-    return chosen
 
 
 def head(rows: Sequence[Mapping[str, Any]], options: Any, real: bool) -> list[str]:

@@ -67,6 +67,33 @@ def _ships(stage: str, name: str) -> bool:
     return True
 
 
+def chosen(asked: str, known: Mapping[str, Method], given: Mapping[str, Path]) -> dict[str, Method]:
+    """Methods by name; a learned one that does not ship needs its stage, as ``superres:saint``.
+
+    Args:
+        asked: names, comma between; empty for all.
+        known: as of :func:`available`.
+        given: bundles, by method.
+
+    Raises:
+        VoxelwayError: E-USAGE for an unknown method, and a bundle of one that is not asked for.
+    """
+    found = {}
+    for entry in asked.split(",") if asked else known:
+        stage, _, name = entry.rpartition(":")
+        if stage:
+            found[name] = Method(stage, name)
+        elif name in known:
+            found[name] = known[name]
+        else:
+            hint = f"Known: {', '.join(known)}; or STAGE:METHOD with --model METHOD BUNDLE"
+            raise VoxelwayError("E-USAGE", f"No method {name}", hint=hint)
+    lacking = sorted(set(given) - set(found))
+    if lacking:
+        raise VoxelwayError("E-USAGE", f"--model for {', '.join(lacking)}, which is not run")
+    return found
+
+
 @dataclass(frozen=True)
 class Job:
     """An image that methods are run on.
