@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,26 @@ def make(root: Path, spacing: float, count: int = 2) -> Results:
 
 def params() -> dict[str, Any]:
     return {**config.section("report"), "seed": 0}
+
+
+def page(results: Results, name: str) -> str:
+    return (results.root / "qc" / name).read_text(encoding="utf-8")
+
+
+class Parsed(HTMLParser):
+    """What a browser would make of a page: elements with their attributes, and their text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
