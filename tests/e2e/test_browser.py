@@ -35,6 +35,16 @@ def test_subject_page_draws_the_cohort_beside_its_numbers(cohort: Cohort, tmp_pa
     assert "Uncaught" not in run.stderr and "Refused to" not in run.stderr
 
 
+@pytest.mark.parametrize("width", [1060, 1300, 1400])
+def test_nothing_of_a_subject_page_is_wider_than_the_window(
+    cohort: Cohort, tmp_path: Path, width: int
+) -> None:
+    with Chromium(tmp_path, size=(width, 900)) as browser:
+        browser.open(cohort.results.page(cohort.units[0]))
+        browser.wait("document.querySelector('.strip .range')")
+        assert browser.run("document.documentElement.scrollWidth") <= width
+
+
 def test_subject_page_works_without_the_cohort(cohort: Cohort, tmp_path: Path) -> None:
     page = tmp_path / "alone.html"
     shutil.copy(cohort.results.page(cohort.units[0]), page)
