@@ -265,10 +265,14 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
         function(task, prepared, row)
         return task.flush
 
-    if arguments.batch is None:
+    first = verb.positionals[0]
+    if arguments.batch is not None:
+        return runner.run_rows(work, rows, column=first, overlap=overlap)
+    try:
         work(rows[0])
-        return Exit.DONE
-    return runner.run_rows(work, rows, overlap=overlap)
+    except Exception as error:
+        raise from_exception(error, str(rows[0][first])) from error
+    return Exit.DONE
 
 
 def _run_phantom(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ import errno
 from dataclasses import dataclass
 from enum import IntEnum
 
+from pipeline.advice import ADVICE
+
 
 class Exit(IntEnum):
     """Exit status of every ``voxelway`` verb."""
@@ -24,7 +26,7 @@ class Exit(IntEnum):
 
 @dataclass(frozen=True)
 class Code:
-    """One entry of the table: the exit status and the standing advice."""
+    """One entry of the table: the exit status, and what the code stands for."""
 
     exit: Exit
     meaning: str
@@ -152,7 +154,7 @@ class VoxelwayError(Exception):
         code: a key of :data:`CODES`.
         what: what happened, with the observed values, one sentence.
         where: the file or subject it happened to; never a patient's name or an original UID.
-        hint: what the user can do.
+        hint: what the user can do; without it, what :data:`ADVICE` has for the code.
     """
 
     def __init__(self, code: str, what: str, *, where: str = "", hint: str = "") -> None:
@@ -175,8 +177,8 @@ class VoxelwayError(Exception):
         parts = [self.what.rstrip(".") + "."]
         if self.where:
             parts.append(f"In {self.where}.")
-        if self.hint:
-            parts.append(self.hint.rstrip(".") + ".")
+        if advice := self.hint or ADVICE.get(self.code, ""):
+            parts.append(advice.rstrip(".") + ".")
         return " ".join(parts)
 
     def __str__(self) -> str:
@@ -203,9 +205,16 @@ def from_os_error(error: OSError, where: str = "") -> VoxelwayError:
 
 
 def from_exception(error: BaseException, where: str = "") -> VoxelwayError:
-    """Turn any exception into a coded one; what has no code of its own is E-INTERNAL."""
+    """Turn any exception into a coded one; what has no code of its own is E-INTERNAL.
+
+    Args:
+        error: what was raised.
+        where: the file or subject that was worked on, for an error that names none.
+    """
     if isinstance(error, VoxelwayError):
-        return error
+        if error.where or not where:
+            return error
+        return VoxelwayError(error.code, error.what, where=where, hint=error.hint)
     if isinstance(error, MemoryError):
         hint = "Give the job more memory, or lower the resolution"
         return VoxelwayError("E-MEMORY", "The memory did not suffice", where=where, hint=hint)

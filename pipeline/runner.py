@@ -303,6 +303,7 @@ def run_rows(
     work: Callable[[Mapping[str, str]], Callable[[], None]],
     rows: Iterable[Mapping[str, str]],
     *,
+    column: str = "input",
     overlap: bool = False,
 ) -> Exit:
     """Run a file verb over the rows of a batch; failures are printed and stay their own.
@@ -310,17 +311,18 @@ def run_rows(
     Args:
         work: on a row; returns what writes its images.
         rows: of the batch.
+        column: of the file that an error of a row names, where it names none itself.
         overlap: whether images are written while the next row is worked on.
     """
     with closing(Behind(overlap)) as behind:
-        ends = [behind.do(_one_row(work, row)) for row in rows]
+        ends = [behind.do(_one_row(work, row, row.get(column, ""))) for row in rows]
         return verdict([end() for end in ends])
 
 
 def _one_row(
-    work: Callable[[Mapping[str, str]], Callable[[], None]], row: Mapping[str, str]
+    work: Callable[[Mapping[str, str]], Callable[[], None]], row: Mapping[str, str], where: str
 ) -> Callable[[], bool]:
-    where, write = row.get("input", ""), []
+    write: list[Callable[[], None]] = []
     if not _succeeds(lambda: write.append(work(row)), where):
         return lambda: False
     return lambda: _succeeds(write[0], where)

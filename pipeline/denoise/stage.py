@@ -165,8 +165,9 @@ def run_file(task: Task, prepared: Prepared, row: Mapping[str, Any]) -> None:
     path = Path(row["input"])
     image = task.read(path)
     result = denoise(image, noise.foreground(image), prepared, path.name)
-    suffix = path.name.split(".")[0].rpartition("_")[2]
-    # a BIDS suffix begins with a capital; other names tell no contrast
-    if suffix[:1].isupper():
+    stem = path.name.split(".")[0]
+    suffix = stem.rpartition("_")[2]
+    # other names than those of BIDS, or of its contrasts, tell none
+    if stem.startswith("sub-") or suffix[:1].isupper():
         _warn_of_unseen(task, prepared, suffix, result)
     task.write(result.image, Path(row["output"]), **result.facts, **carried(path))

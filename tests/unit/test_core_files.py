@@ -71,5 +71,14 @@ def test_exceptions_become_codes() -> None:
     assert from_exception(MemoryError()).code == "E-MEMORY"
     assert from_exception(ValueError("bad")).code == "E-INTERNAL"
     assert from_os_error(OSError(errno.EROFS, "ro")).code == "E-DIR-WRITE"
+
+
+def test_an_error_says_where_it_happened_and_what_to_do() -> None:
     error = VoxelwayError("E-IMG-NAN", "3 voxels", where="sub-1", hint="Look")
     assert str(error) == "E-IMG-NAN: 3 voxels. In sub-1. Look."
+    assert from_exception(error, "sub-2") is error
+    bare = from_exception(VoxelwayError("E-IMG-NAN", "3 voxels", hint="Look"), "sub-2")
+    assert str(bare) == "E-IMG-NAN: 3 voxels. In sub-2. Look."
+    for code in CODES:
+        told = VoxelwayError(code, "It is so").message
+        assert (told != "It is so.") == code.startswith("E-"), code

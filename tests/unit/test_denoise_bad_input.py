@@ -50,8 +50,9 @@ def test_a_mask_beside_the_head_is_refused_or_harmless(stripped: bool) -> None:
     assert np.isfinite(images.array(result.image)).all()
 
 
-@pytest.mark.parametrize(("name", "warned"), [("sub-1_T2w", True), ("sub-1_T1w", False),
-                                              ("scan_one", False)])  # fmt: skip
+@pytest.mark.parametrize(("name", "warned"), [
+    ("sub-1_T2w", True), ("sub-1_sbref", True), ("sub-1_T1w", False), ("scan_one", False),
+])  # fmt: skip
 def test_a_contrast_that_the_model_has_not_seen_is_told(
     name: str, warned: bool, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
@@ -59,6 +60,21 @@ def test_a_contrast_that_the_model_has_not_seen_is_told(
     images.write_image(rice(clean(32), 0.05), source)
     model = write_model(tmp_path / "model", "denoise", "redcnn")
     assert voxelway("denoise", source, output, "--method", "redcnn", "--model", model) == 0
-    text = "was not trained on T2w (but on T1w)"
+    text = f"was not trained on {name.partition('_')[2]} (but on T1w)"
     assert (text in capfd.readouterr().err) == warned
     assert stage.prepare(params(method="redcnn"), model).contrasts == ("T1w",)
+
+
+def test_a_refusal_names_the_file_and_what_to_do(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    truth = clean(32)
+    cut = np.where(images.bool_array(brain(truth)), 255, images.array(rice(truth, 0.05)) * 10)
+    source = tmp_path / "cut.nii.gz"
+    images.write_image(images.like(cut.astype(np.uint8), truth), source)
+    table = tmp_path / "batch.tsv"
+    table.write_text(f"input\toutput\n{source}\t{tmp_path / 'out.nii.gz'}\n")
+    for arguments in ([source, tmp_path / "out.nii.gz"], ["--batch", table]):
+        assert voxelway("denoise", *arguments) == 3
+        said = capfd.readouterr().err
+        assert "E-SIGNAL: " in said and f"In {source}. Look at the image" in said
