@@ -10,6 +10,10 @@ import pytest
 from pipeline import files
 from pipeline.errors import CODES, Exit, VoxelwayError, from_exception, from_os_error
 
+from . import error_page
+
+ROOT = Path(__file__).parents[2]
+
 
 def test_atomic_leaves_nothing_behind_when_the_writer_fails(tmp_path: Path) -> None:
     target = tmp_path / "a.nii.gz"
@@ -82,3 +86,8 @@ def test_an_error_says_where_it_happened_and_what_to_do() -> None:
     for code in CODES:
         told = VoxelwayError(code, "It is so").message
         assert (told != "It is so.") == code.startswith("E-"), code
+
+
+def test_the_page_of_codes_is_that_of_the_code() -> None:
+    written = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert written == error_page.page(), "run: python -m tests.unit.error_page docs/errors.md"
