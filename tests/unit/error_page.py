@@ -15,10 +15,10 @@ from pipeline.errors import CODES, Exit
 HEAD = """# Codes of errors
 
 Every error has a code, says what happened with the numbers that were seen, names the file or the
-subject, and what to do; where the case itself tells nothing better, that is what stands here. In a
-run the code is in `status.tsv`, on the subject's page and in the log; series that were not taken are
-in `quarantine.tsv`. The code decides the exit status of a command (a run over several subjects that
-did for some ends with 5). A test compares this page with the code.
+subject where there is one, and what to do; where the case itself tells nothing better, that is what
+stands here. In a run the code is in `status.tsv`, on the subject's page and in the log; series that
+were not taken are in `quarantine.tsv`. The code decides the exit status of a command (a run over
+several subjects that did for some ends with 5). A test compares this page with the code.
 """
 KINDS = {
     Exit.COMMAND: "The command or the configuration is wrong: exit status 2",
@@ -28,7 +28,8 @@ KINDS = {
 SERIES = """## A DICOM series was not taken
 
 `voxelway index DICOM RESULTS --explain sub-X` tells why each series of a subject was taken or left;
-[edge-cases.md](edge-cases.md) shows what is found in which export, and what `ingest.policy` changes.
+[edge-cases.md](edge-cases.md) shows what is found in which export, and what `ingest.policy`
+changes.
 """
 
 
