@@ -266,13 +266,9 @@ def _run_file_verb(arguments: argparse.Namespace, verb: StageVerb) -> int:
         return task.flush
 
     first = verb.positionals[0]
-    if arguments.batch is not None:
-        return runner.run_rows(work, rows, column=first, overlap=overlap)
-    try:
-        work(rows[0])
-    except Exception as error:
-        raise from_exception(error, str(rows[0][first])) from error
-    return Exit.DONE
+    if arguments.batch is None:
+        return runner.run_row(work, rows[0], first)
+    return runner.run_rows(work, rows, column=first, overlap=overlap)
 
 
 def _run_phantom(arguments: argparse.Namespace) -> int:

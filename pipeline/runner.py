@@ -299,6 +299,21 @@ def verdict(succeeded: Sequence[bool]) -> Exit:
     return Exit.SOME if any(succeeded) else Exit.REFUSED
 
 
+def run_row(
+    work: Callable[[Mapping[str, str]], Callable[[], None]], row: Mapping[str, str], column: str
+) -> Exit:
+    """Run a file verb on one file; arguments as of :func:`run_rows`.
+
+    Raises:
+        VoxelwayError: what went wrong, with the file.
+    """
+    try:
+        work(row)()
+    except Exception as error:
+        raise from_exception(error, row[column]) from error
+    return Exit.DONE
+
+
 def run_rows(
     work: Callable[[Mapping[str, str]], Callable[[], None]],
     rows: Iterable[Mapping[str, str]],
